@@ -1,0 +1,27 @@
+//! The symbolic graph: values, types, the builder that makes nodes, and where each node came from.
+//!
+//! **Invariants.** A graph is append-only: a node refers only to earlier nodes, so ids are a topological order and
+//! cycles cannot be written down. Only [`Builder`] makes nodes: it infers the type, hash-conses (so common
+//! subexpressions are one node by construction) and records the [`Origin`].
+
+mod builder;
+mod diagnostic;
+mod dtype;
+mod expr;
+mod graph;
+mod origin;
+mod print;
+mod rebuild;
+mod tensor;
+mod types;
+
+pub use builder::Builder;
+pub use diagnostic::{Code, Diagnostic, Diagnostics};
+pub use dtype::DType;
+pub use expr::{Expr, ToExpr};
+pub use graph::{Graph, Node, NodeId, Value};
+pub use origin::{Origin, Source};
+pub use print::{print, print_with_origins};
+pub use rebuild::Rebuild;
+pub use tensor::{Element, Literal, Tensor, TensorData, TensorError};
+pub use types::{Bindings, Dim, Shape, Symbol, TensorType, UnboundSymbol};

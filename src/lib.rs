@@ -1,0 +1,11 @@
+//! Foldgrad: an automatic-differentiation graph compiler for neural networks, on the CPU.
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod autodiff;
+pub mod ir;
+pub mod op;
+pub mod ops;
+pub mod reference;
+
+pub use ir::{Builder, DType, Diagnostic, Diagnostics, Expr, Graph, Tensor};

@@ -1,0 +1,103 @@
+//! What an op is: one definition, from which printer, parser, interpreter, autodiff and laws follow.
+//!
+//! An op lives in one file of [`ops`](crate::ops) (or one row of a family file) and in one line of the list below.
+//! Registering it buys the laws L1 to L9 of docs/LAWS.md with no test written by hand.
+
+mod attr;
+mod case;
+mod cx;
+mod list;
+
+pub(crate) use attr::quote;
+pub use attr::{Attr, AttrError, Attrs, Scalar};
+pub(crate) use case::SHAPES;
+pub use case::{Case, Domain, Sample};
+pub use cx::{Cotangent, EvalCx, InferCx, Mismatch, NoVjp, Types, VjpCx};
+pub use list::Op;
+
+use crate::ir::Expr;
+use crate::reference::{Array, Number};
+use std::fmt::Debug;
+use std::hash::Hash;
+
+/// What a graph input stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Fed by the caller at every run.
+    Data,
+    /// Trained: gradients are taken with respect to it, and an optimiser updates it.
+    Parameter,
+    /// Carried from run to run but not trained: running statistics, counters, optimiser slots.
+    State,
+}
+
+impl Role {
+    /// The name used by the text form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::Data => "data",
+            Role::Parameter => "parameter",
+            Role::State => "state",
+        }
+    }
+}
+
+/// The definition of an op, or of a family of one-line ops.
+///
+/// A *primitive* op implements [`eval`](OpDef::eval); a *composite* implements [`expand`](OpDef::expand), which is its
+/// definition, and gets evaluation and differentiation from it. Whatever a composite implements besides (a
+/// hand-derived [`vjp`](OpDef::vjp), a kernel) is a faster form that the laws compare with that definition.
+pub trait OpDef: Clone + Debug + PartialEq + Eq + Hash + Into<Op> {
+    /// The stable names of this op or family: printer, parser, docs, goldens.
+    const NAMES: &'static [&'static str];
+
+    /// This op's name, one of [`NAMES`](OpDef::NAMES).
+    fn name(&self) -> &'static str {
+        Self::NAMES[0]
+    }
+
+    /// One line for the op index: what it computes.
+    fn about(&self) -> &'static str;
+
+    /// Names of the operands in order; the last one repeats for a variadic op.
+    fn operand_names(&self) -> &'static [&'static str];
+
+    /// Number of results.
+    fn results(&self) -> usize {
+        1
+    }
+
+    /// The attributes, in the order in which they are printed.
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        Vec::new()
+    }
+
+    /// The op of that name with those attributes; the inverse of [`attrs`](OpDef::attrs).
+    fn from_attrs(name: &str, attrs: &mut Attrs) -> Result<Self, AttrError>;
+
+    /// Result types, or why the operands do not fit.
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch>;
+
+    /// The definition of a composite in smaller ops; `None` for a primitive.
+    fn expand<'b>(&self, _operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
+        None
+    }
+
+    /// Reference semantics of a primitive: plain, slow, over any number type.
+    fn eval<S: Number>(&self, _cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
+        None
+    }
+
+    /// The cotangents of the operands, given those of the results.
+    fn vjp<'b>(&self, _cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        Err(NoVjp::DifferentiateExpansion)
+    }
+
+    /// Sample instances over the op's own domain, away from kinks, for the laws.
+    fn cases() -> Vec<Case>;
+
+    /// The number that keeps two random ops apart, for an op that draws random numbers.
+    fn site(&self) -> Option<u32> {
+        None
+    }
+}

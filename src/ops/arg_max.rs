@@ -1,0 +1,84 @@
+//! The index of the largest element along an axis, the first where several tie.
+
+use crate::ir::{DType, Expr, TensorType};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+};
+use crate::reference::{Array, Dense, Number};
+use smallvec::smallvec;
+
+/// `i32` indices of the largest elements along `axis`, which disappears; a NaN counts as the largest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ArgMax {
+    /// The axis that is searched.
+    pub axis: usize,
+}
+
+impl<'b> Expr<'b> {
+    /// The index of the largest element along `axis`, which disappears; the first where several tie.
+    #[track_caller]
+    pub fn arg_max(self, axis: usize) -> Expr<'b> {
+        self.apply(ArgMax { axis })
+    }
+}
+
+impl OpDef for ArgMax {
+    const NAMES: &'static [&'static str] = &["arg_max"];
+
+    fn about(&self) -> &'static str {
+        "index of the largest element along an axis"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        vec![("axis", Attr::Int(self.axis))]
+    }
+
+    fn from_attrs(_: &str, attrs: &mut Attrs) -> Result<ArgMax, AttrError> {
+        Ok(ArgMax { axis: attrs.int("axis")? })
+    }
+
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
+        cx.float(0)?;
+        if cx.axis(0, self.axis)?.known() == Some(0) {
+            return Err(Mismatch::shape(format!(
+                "axis {} of {} is empty: it has no largest element",
+                self.axis,
+                cx.ty(0)
+            )));
+        }
+        Ok(smallvec![TensorType::new(DType::I32, cx.shape(0).without(&[self.axis]))])
+    }
+
+    fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
+        let x = cx.operand(0).real();
+        Some(vec![Array::Int(Dense::from_fn(cx.shape(0), |index| {
+            let mut at = index.to_vec();
+            at.insert(self.axis, 0);
+            let mut best = (0, x.at(&at));
+            for i in 1..x.shape[self.axis] {
+                at[self.axis] = i;
+                let candidate = x.at(&at);
+                let best_is_nan = best.1.to_f64().is_nan();
+                if !best_is_nan && (best.1.less(candidate) || candidate.to_f64().is_nan()) {
+                    best = (i, candidate);
+                }
+            }
+            best.0 as i32
+        }))])
+    }
+
+    fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        Err(NoVjp::NotDifferentiable(
+            "an index is piecewise constant; wrap it in `.stop_gradient()`, or use `.softmax` as its smooth form",
+        ))
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |shape: &[usize], axis| Case::new(ArgMax { axis }, [Sample::float(shape, Domain::Distinct(0.1))]);
+        vec![case(&[7], 0), case(&[3, 5], 1), case(&[3, 5], 0), case(&[0, 3], 1), case(&[1, 1], 0)]
+    }
+}

@@ -1,0 +1,64 @@
+//! The Dense layer's arithmetic: `x·W + b`.
+
+use crate::ir::{Expr, Shape};
+use crate::op::{AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Sample, Types};
+use smallvec::smallvec;
+
+/// `x·W + b` over the last axis of `x`; `W` is `[in, out]`, `b` is `[out]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Dense;
+
+impl<'b> Expr<'b> {
+    /// `self·kernel + bias` over the last axis; without a bias it is a plain product.
+    #[track_caller]
+    pub fn dense(self, kernel: Expr<'b>, bias: Option<Expr<'b>>) -> Expr<'b> {
+        match bias {
+            Some(bias) => self.builder().push(Dense.into(), &[self, kernel, bias]),
+            None => self.dot(kernel),
+        }
+    }
+}
+
+impl OpDef for Dense {
+    const NAMES: &'static [&'static str] = &["dense"];
+
+    fn about(&self) -> &'static str {
+        "x·W + b"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &["x", "kernel", "bias"]
+    }
+
+    fn from_attrs(_: &str, _: &mut Attrs) -> Result<Dense, AttrError> {
+        Ok(Dense)
+    }
+
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
+        let (x, kernel) = (cx.float(0)?, cx.rank(1, 2)?);
+        cx.same_dtype(0, 1)?;
+        let Some(&features) = x.shape.last() else {
+            return Err(Mismatch::shape(format!("x must have at least one axis, found {x}")));
+        };
+        if features != kernel.shape[0] {
+            return Err(Mismatch::shape(format!("x has {features} features, but kernel expects {}", kernel.shape[0]))
+                .help(format!("give kernel the shape [{features},{}], or reshape x", kernel.shape[1])));
+        }
+        cx.vector_of(2, kernel.shape[1], x.dtype, "unit")?;
+        let shape: Shape = x.shape[..x.rank() - 1].iter().copied().chain([kernel.shape[1]]).collect();
+        Ok(smallvec![x.with_shape(shape)])
+    }
+
+    fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
+        let [x, kernel, bias] = *operands else { return None };
+        Some(vec![x.dot(kernel) + bias])
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |x: &[usize], units| {
+            let features = x[x.len() - 1];
+            Case::new(Dense, [Sample::any(x), Sample::any(&[features, units]), Sample::any(&[units])])
+        };
+        vec![case(&[3, 5], 7), case(&[1, 4], 2), case(&[2, 3, 5], 4), case(&[0, 3], 2), case(&[5], 3)]
+    }
+}

@@ -1,0 +1,59 @@
+//! A named value from outside: data, a parameter, or state.
+
+use crate::ir::TensorType;
+use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Role, Types};
+use smallvec::smallvec;
+use std::sync::Arc;
+
+/// A graph input. Made with [`Builder::input`](crate::Builder::input), `parameter` or `state`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Input {
+    name: Arc<str>,
+    /// What the input stands for.
+    pub role: Role,
+    ty: Arc<TensorType>,
+}
+
+impl Input {
+    pub(crate) fn new(name: &str, role: Role, ty: TensorType) -> Input {
+        Input { name: name.into(), role, ty: Arc::new(ty) }
+    }
+
+    /// The input's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl OpDef for Input {
+    const NAMES: &'static [&'static str] = &["input"];
+
+    fn about(&self) -> &'static str {
+        "a named value from outside: data, a parameter, or state"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        vec![
+            ("name", Attr::Text(self.name.to_string())),
+            ("role", Attr::Word(self.role.name())),
+            ("type", Attr::Type((*self.ty).clone())),
+        ]
+    }
+
+    fn from_attrs(_: &str, attrs: &mut Attrs) -> Result<Input, AttrError> {
+        let roles = [Role::Data, Role::Parameter, Role::State].map(|role| (role.name(), role));
+        Ok(Input::new(&attrs.text("name")?, attrs.word("role", &roles)?, attrs.ty("type")?))
+    }
+
+    fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
+        Ok(smallvec![(*self.ty).clone()])
+    }
+
+    fn cases() -> Vec<Case> {
+        Vec::new()
+    }
+}

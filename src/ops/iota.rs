@@ -1,0 +1,75 @@
+//! Counts along an axis: element `[i₀, …, iₖ]` is `i_axis`.
+
+use crate::ir::{Builder, DType, Expr, Shape, TensorType};
+use crate::op::{Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Types, VjpCx};
+use crate::reference::{Array, Dense, Number};
+use smallvec::smallvec;
+
+/// Indices along `axis` of a shape.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Iota {
+    shape: Shape,
+    axis: usize,
+    dtype: DType,
+}
+
+impl Builder {
+    /// A tensor of that shape whose elements count along `axis`, from 0.
+    #[track_caller]
+    pub fn iota(&self, dtype: DType, shape: impl Into<Shape>, axis: usize) -> Expr<'_> {
+        self.push(Iota { shape: shape.into(), axis, dtype }.into(), &[])
+    }
+}
+
+impl OpDef for Iota {
+    const NAMES: &'static [&'static str] = &["iota"];
+
+    fn about(&self) -> &'static str {
+        "indices along an axis"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        vec![
+            ("shape", Attr::Shape(self.shape.clone())),
+            ("axis", Attr::Int(self.axis)),
+            ("dtype", Attr::DType(self.dtype)),
+        ]
+    }
+
+    fn from_attrs(_: &str, attrs: &mut Attrs) -> Result<Iota, AttrError> {
+        Ok(Iota { shape: attrs.shape("shape")?, axis: attrs.int("axis")?, dtype: attrs.dtype("dtype")? })
+    }
+
+    fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
+        if self.axis >= self.shape.rank() {
+            return Err(Mismatch::attribute(format!("axis {} is out of range for shape {}", self.axis, self.shape)));
+        }
+        match self.dtype {
+            DType::Bool => Err(Mismatch::dtype("an index cannot be a bool").help("ask for i32, f32 or f64")),
+            dtype => Ok(smallvec![TensorType::new(dtype, self.shape.clone())]),
+        }
+    }
+
+    fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
+        let shape = cx.shape(0);
+        Some(vec![match self.dtype {
+            DType::I32 => Array::Int(Dense::from_fn(shape, |index| index[self.axis] as i32)),
+            _ => Array::Real(Dense::from_fn(shape, |index| S::from_f64(index[self.axis] as f64))),
+        }])
+    }
+
+    fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        Ok(Vec::new())
+    }
+
+    fn cases() -> Vec<Case> {
+        [(vec![5], 0, DType::I32), (vec![3, 4], 1, DType::F64), (vec![0, 2], 0, DType::I32)]
+            .into_iter()
+            .map(|(shape, axis, dtype)| Case::new(Iota { shape: Shape::from(shape), axis, dtype }, []))
+            .collect()
+    }
+}

@@ -1,0 +1,71 @@
+//! Indices as rows of the identity: `result[…, j] = 1 where index[…] = j`.
+
+use crate::ir::{DType, Expr, Shape, TensorType};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+};
+use crate::reference::{Array, Dense, Number};
+use smallvec::smallvec;
+
+/// A new last axis of `depth`, 1 at the index and 0 elsewhere; all 0 for an index out of range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OneHot {
+    depth: usize,
+    dtype: DType,
+}
+
+impl<'b> Expr<'b> {
+    /// These indices as one-hot rows of length `depth` on a new last axis.
+    #[track_caller]
+    pub fn one_hot(self, depth: usize, dtype: DType) -> Expr<'b> {
+        self.apply(OneHot { depth, dtype })
+    }
+}
+
+impl OpDef for OneHot {
+    const NAMES: &'static [&'static str] = &["one_hot"];
+
+    fn about(&self) -> &'static str {
+        "indices as rows of the identity"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &["index"]
+    }
+
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        vec![("depth", Attr::Int(self.depth)), ("dtype", Attr::DType(self.dtype))]
+    }
+
+    fn from_attrs(_: &str, attrs: &mut Attrs) -> Result<OneHot, AttrError> {
+        Ok(OneHot { depth: attrs.int("depth")?, dtype: attrs.dtype("dtype")? })
+    }
+
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
+        let index = cx.dtype(0, DType::I32)?;
+        if !self.dtype.is_float() {
+            return Err(Mismatch::dtype(format!("a one-hot row is f32 or f64, not {}", self.dtype)));
+        }
+        let shape: Shape = index.shape.iter().copied().chain([self.depth.into()]).collect();
+        Ok(smallvec![TensorType::new(self.dtype, shape)])
+    }
+
+    fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
+        let index = cx.operand(0).int();
+        Some(vec![Array::Real(Dense::from_fn(cx.shape(0), |at| {
+            let (class, at) = (at[at.len() - 1], &at[..at.len() - 1]);
+            S::from_f64(if index.at(at) == class as i32 { 1.0 } else { 0.0 })
+        }))])
+    }
+
+    fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        Ok(vec![Cotangent::Zero])
+    }
+
+    fn cases() -> Vec<Case> {
+        [&[5][..], &[], &[2, 3], &[0]]
+            .into_iter()
+            .map(|shape| Case::new(OneHot { depth: 4, dtype: DType::F64 }, [Sample::integers(shape, -1, 5)]))
+            .collect()
+    }
+}

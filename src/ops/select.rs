@@ -1,0 +1,76 @@
+//! Element-wise choice: `mask ? on_true : on_false`.
+
+use crate::ir::{DType, Expr};
+use crate::op::{
+    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, SHAPES, Sample, Types, VjpCx,
+};
+use crate::reference::{Array, Dense, Number};
+use smallvec::smallvec;
+
+/// `mask ? on_true : on_false`, all of one shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Select;
+
+impl<'b> Expr<'b> {
+    /// Where this mask is true `on_true`, elsewhere `on_false`. All three have one shape.
+    #[track_caller]
+    pub fn select(self, on_true: Expr<'b>, on_false: Expr<'b>) -> Expr<'b> {
+        self.builder().push(Select.into(), &[self, on_true, on_false])
+    }
+}
+
+impl OpDef for Select {
+    const NAMES: &'static [&'static str] = &["select"];
+
+    fn about(&self) -> &'static str {
+        "mask ? on_true : on_false"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &["mask", "on_true", "on_false"]
+    }
+
+    fn from_attrs(_: &str, _: &mut Attrs) -> Result<Select, AttrError> {
+        Ok(Select)
+    }
+
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
+        cx.dtype(0, DType::Bool)?;
+        cx.same_dtype(1, 2)?;
+        cx.same_shape(1, 2)?;
+        cx.same_shape(0, 1)?;
+        Ok(smallvec![cx.ty(1).clone()])
+    }
+
+    fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
+        fn pick<T: Copy>(mask: &Dense<bool>, a: &Dense<T>, b: &Dense<T>) -> Dense<T> {
+            let pairs = a.zip(b, |a, b| (a, b));
+            mask.zip(&pairs, |mask, (a, b)| if mask { a } else { b })
+        }
+        let mask = cx.operand(0).mask();
+        Some(vec![match (cx.operand(1), cx.operand(2)) {
+            (Array::Int(a), Array::Int(b)) => Array::Int(pick(mask, a, b)),
+            (Array::Bool(a), Array::Bool(b)) => Array::Bool(pick(mask, a, b)),
+            (a, b) => Array::Real(pick(mask, a.real(), b.real())),
+        }])
+    }
+
+    fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        let mask = cx.operand(0);
+        Ok(match cx.cotangent(0) {
+            Cotangent::Zero => vec![Cotangent::Zero; 3],
+            Cotangent::Value(dy) => vec![
+                Cotangent::Zero,
+                cx.if_needed(1, || mask.select(dy, dy.zeros_like())),
+                cx.if_needed(2, || mask.select(dy.zeros_like(), dy)),
+            ],
+        })
+    }
+
+    fn cases() -> Vec<Case> {
+        let floats = SHAPES.iter().map(|s| Case::new(Select, [Sample::mask(s), Sample::any(s), Sample::any(s)]));
+        let integers =
+            Case::new(Select, [Sample::mask(&[6]), Sample::integers(&[6], 0, 9), Sample::integers(&[6], -9, 0)]);
+        floats.chain([integers]).collect()
+    }
+}

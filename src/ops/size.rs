@@ -1,0 +1,75 @@
+//! The number of elements of a shape, as a scalar: how a mean over a symbolic batch knows its N.
+
+use crate::ir::{Builder, DType, Dim, Expr, Shape, TensorType};
+use crate::op::{Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Types, VjpCx};
+use crate::reference::{Array, Dense, Number};
+use smallvec::smallvec;
+
+/// The product of `dims`, as a scalar of `dtype`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Size {
+    dims: Shape,
+    dtype: DType,
+}
+
+impl Size {
+    /// The dimensions that are multiplied.
+    pub fn dims(&self) -> &Shape {
+        &self.dims
+    }
+}
+
+impl Builder {
+    /// The product of `dims` as a scalar of `dtype`; symbolic dimensions are filled in when they are bound.
+    #[track_caller]
+    pub fn size(&self, dims: impl IntoIterator<Item = Dim>, dtype: DType) -> Expr<'_> {
+        self.push(Size { dims: dims.into_iter().collect(), dtype }.into(), &[])
+    }
+}
+
+impl OpDef for Size {
+    const NAMES: &'static [&'static str] = &["size"];
+
+    fn about(&self) -> &'static str {
+        "the number of elements of a shape, as a scalar"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        vec![("dims", Attr::Shape(self.dims.clone())), ("dtype", Attr::DType(self.dtype))]
+    }
+
+    fn from_attrs(_: &str, attrs: &mut Attrs) -> Result<Size, AttrError> {
+        Ok(Size { dims: attrs.shape("dims")?, dtype: attrs.dtype("dtype")? })
+    }
+
+    fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
+        match self.dtype {
+            DType::Bool => Err(Mismatch::dtype("a size cannot be a bool").help("ask for f32, f64 or i32")),
+            dtype => Ok(smallvec![TensorType::scalar(dtype)]),
+        }
+    }
+
+    fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
+        let size: usize = self.dims.iter().map(|&dim| cx.size(dim)).product();
+        let shape = Vec::new();
+        Some(vec![match self.dtype {
+            DType::I32 => Array::Int(Dense { shape, data: vec![size as i32] }),
+            _ => Array::Real(Dense { shape, data: vec![S::from_f64(size as f64)] }),
+        }])
+    }
+
+    fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        Ok(Vec::new())
+    }
+
+    fn cases() -> Vec<Case> {
+        [(vec![], DType::F64), (vec![3, 5], DType::F64), (vec![0, 4], DType::I32)]
+            .into_iter()
+            .map(|(dims, dtype)| Case::new(Size { dims: Shape::from(dims), dtype }, []))
+            .collect()
+    }
+}

@@ -1,0 +1,129 @@
+//! `softmax(x)ᵢ = e^(xᵢ − max x) / Σⱼ e^(xⱼ − max x)`, and its logarithm.
+
+use crate::ir::Expr;
+use crate::op::{Attr, AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx};
+use smallvec::smallvec;
+
+/// Exponentials along `axis`, scaled to sum to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Softmax {
+    /// The axis that sums to 1.
+    pub axis: usize,
+}
+
+/// The logarithm of [`Softmax`], accurate where a probability underflows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogSoftmax {
+    /// The axis whose exponentials sum to 1.
+    pub axis: usize,
+}
+
+impl<'b> Expr<'b> {
+    /// Exponentials along `axis`, scaled to sum to 1.
+    #[track_caller]
+    pub fn softmax(self, axis: usize) -> Expr<'b> {
+        self.apply(Softmax { axis })
+    }
+
+    /// The logarithm of the softmax along `axis`.
+    #[track_caller]
+    pub fn log_softmax(self, axis: usize) -> Expr<'b> {
+        self.apply(LogSoftmax { axis })
+    }
+
+    /// This value minus its largest element along `axis`, so that exponentials cannot overflow. The result does not
+    /// depend on the shift, so no gradient flows through it.
+    fn shifted(self, axis: usize) -> Expr<'b> {
+        self - self.reduce_max(&[axis]).stop_gradient().unreduce(&[axis], self)
+    }
+}
+
+fn cases<T: OpDef>(op: impl Fn(usize) -> T) -> Vec<Case> {
+    let shapes: [(&[usize], usize); 6] =
+        [(&[5], 0), (&[3, 7], 1), (&[3, 7], 0), (&[2, 3, 4], 1), (&[1, 1], 1), (&[0, 3], 1)];
+    shapes.into_iter().map(|(shape, axis)| Case::new(op(axis), [Sample::any(shape)])).collect()
+}
+
+impl OpDef for Softmax {
+    const NAMES: &'static [&'static str] = &["softmax"];
+
+    fn about(&self) -> &'static str {
+        "exponentials along an axis, scaled to sum to 1"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        vec![("axis", Attr::Int(self.axis))]
+    }
+
+    fn from_attrs(_: &str, attrs: &mut Attrs) -> Result<Softmax, AttrError> {
+        Ok(Softmax { axis: attrs.int("axis")? })
+    }
+
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
+        cx.float(0)?;
+        cx.axis(0, self.axis)?;
+        Ok(smallvec![cx.ty(0).clone()])
+    }
+
+    fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
+        let [x] = *operands else { return None };
+        let e = x.shifted(self.axis).exp();
+        Some(vec![e / e.sum(&[self.axis]).unreduce(&[self.axis], e)])
+    }
+
+    /// `dx = y⊙(dy − Σ dy⊙y)`.
+    fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        let (y, axes) = (cx.result(0), [self.axis]);
+        Ok(vec![cx.cotangent(0).map(|dy| y * (dy - (dy * y).sum(&axes).unreduce(&axes, y)))])
+    }
+
+    fn cases() -> Vec<Case> {
+        cases(|axis| Softmax { axis })
+    }
+}
+
+impl OpDef for LogSoftmax {
+    const NAMES: &'static [&'static str] = &["log_softmax"];
+
+    fn about(&self) -> &'static str {
+        "logarithm of the softmax"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        vec![("axis", Attr::Int(self.axis))]
+    }
+
+    fn from_attrs(_: &str, attrs: &mut Attrs) -> Result<LogSoftmax, AttrError> {
+        Ok(LogSoftmax { axis: attrs.int("axis")? })
+    }
+
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
+        cx.float(0)?;
+        cx.axis(0, self.axis)?;
+        Ok(smallvec![cx.ty(0).clone()])
+    }
+
+    fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
+        let [x] = *operands else { return None };
+        let shifted = x.shifted(self.axis);
+        Some(vec![shifted - shifted.exp().sum(&[self.axis]).log().unreduce(&[self.axis], shifted)])
+    }
+
+    /// `dx = dy − softmax(x)·Σ dy`.
+    fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        let (y, axes) = (cx.result(0), [self.axis]);
+        Ok(vec![cx.cotangent(0).map(|dy| dy - y.exp() * dy.sum(&axes).unreduce(&axes, y))])
+    }
+
+    fn cases() -> Vec<Case> {
+        cases(|axis| LogSoftmax { axis })
+    }
+}

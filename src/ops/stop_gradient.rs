@@ -1,0 +1,50 @@
+//! The identity, through which no gradient flows.
+
+use crate::ir::Expr;
+use crate::op::{AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx};
+use crate::reference::{Array, Number};
+use smallvec::smallvec;
+
+/// `x`, treated as a constant by differentiation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StopGradient;
+
+impl<'b> Expr<'b> {
+    /// The same value, treated as a constant by differentiation.
+    #[track_caller]
+    pub fn stop_gradient(self) -> Expr<'b> {
+        self.apply(StopGradient)
+    }
+}
+
+impl OpDef for StopGradient {
+    const NAMES: &'static [&'static str] = &["stop_gradient"];
+
+    fn about(&self) -> &'static str {
+        "x, treated as a constant by differentiation"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
+    fn from_attrs(_: &str, _: &mut Attrs) -> Result<StopGradient, AttrError> {
+        Ok(StopGradient)
+    }
+
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
+        Ok(smallvec![cx.ty(0).clone()])
+    }
+
+    fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
+        Some(vec![cx.operand(0).clone()])
+    }
+
+    fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        Ok(vec![Cotangent::Zero])
+    }
+
+    fn cases() -> Vec<Case> {
+        vec![Case::new(StopGradient, [Sample::integers(&[3], 0, 9)]), Case::new(StopGradient, [Sample::mask(&[2, 2])])]
+    }
+}

@@ -1,0 +1,176 @@
+//! Picking and placing along an axis: `y[…, i, …] = x[…, index[…, i, …], …]`, and its adjoint.
+
+use crate::ir::{DType, Dim, Expr};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+};
+use crate::reference::{Array, Dense, Number, index_of};
+use smallvec::smallvec;
+
+/// `y[…, i, …] = x[…, index[…, i, …], …]`; an index out of range picks NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TakeAlongAxis {
+    /// The axis that the index counts along.
+    pub axis: usize,
+}
+
+/// `y[…, index[…, i, …], …] += updates[…, i, …]` over zeros; an index out of range adds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ScatterAlongAxis {
+    /// The axis that the index counts along.
+    pub axis: usize,
+    /// The length of that axis in the result.
+    pub size: Dim,
+}
+
+impl<'b> Expr<'b> {
+    /// The elements that `index` (i32, of the same rank, equal in every other axis) picks along `axis`.
+    #[track_caller]
+    pub fn take_along_axis(self, index: Expr<'b>, axis: usize) -> Expr<'b> {
+        self.builder().push(TakeAlongAxis { axis }.into(), &[self, index])
+    }
+
+    /// These values added into zeros of length `size` at the places that `index` names along `axis`.
+    #[track_caller]
+    pub fn scatter_along_axis(self, index: Expr<'b>, axis: usize, size: impl Into<Dim>) -> Expr<'b> {
+        self.builder().push(ScatterAlongAxis { axis, size: size.into() }.into(), &[self, index])
+    }
+}
+
+fn check_index(cx: &InferCx, axis: usize) -> Result<(), Mismatch> {
+    cx.float(0)?;
+    cx.dtype(1, DType::I32)?;
+    cx.rank(1, cx.ty(0).rank())?;
+    cx.axis(0, axis)?;
+    Ok(())
+}
+
+impl OpDef for TakeAlongAxis {
+    const NAMES: &'static [&'static str] = &["take_along_axis"];
+
+    fn about(&self) -> &'static str {
+        "elements picked by index along an axis"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &["x", "index"]
+    }
+
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        vec![("axis", Attr::Int(self.axis))]
+    }
+
+    fn from_attrs(_: &str, attrs: &mut Attrs) -> Result<TakeAlongAxis, AttrError> {
+        Ok(TakeAlongAxis { axis: attrs.int("axis")? })
+    }
+
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
+        check_index(cx, self.axis)?;
+        let (x, index) = (cx.ty(0), cx.ty(1));
+        if x.shape.without(&[self.axis]) != index.shape.without(&[self.axis]) {
+            return Err(Mismatch::shape(format!("x is {x}, but index is {index}"))
+                .help(format!("index may differ from x in axis {} only", self.axis)));
+        }
+        Ok(smallvec![x.with_shape(index.shape.clone())])
+    }
+
+    fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
+        let (x, index) = (cx.operand(0).real(), cx.operand(1).int());
+        Some(vec![Array::Real(Dense::from_fn(cx.shape(0), |at| {
+            let mut from = at.to_vec();
+            match usize::try_from(index.at(at)) {
+                Ok(i) if i < x.shape[self.axis] => {
+                    from[self.axis] = i;
+                    x.at(&from)
+                }
+                _ => S::from_f64(f64::NAN),
+            }
+        }))])
+    }
+
+    fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        let size = cx.operand(0).shape()[self.axis];
+        let dx = cx.cotangent(0).map(|dy| dy.scatter_along_axis(cx.operand(1), self.axis, size));
+        Ok(vec![dx, Cotangent::Zero])
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |x: &[usize], index: &[usize], axis: usize| {
+            Case::new(TakeAlongAxis { axis }, [Sample::any(x), Sample::integers(index, 0, x[axis] as i32)])
+        };
+        vec![
+            case(&[5, 3], &[5, 1], 1),
+            case(&[5, 3], &[5, 4], 1),
+            case(&[3, 5], &[2, 5], 0),
+            case(&[7], &[3], 0),
+            case(&[2, 3, 4], &[2, 2, 4], 1),
+            case(&[0, 3], &[0, 1], 1),
+        ]
+    }
+}
+
+impl OpDef for ScatterAlongAxis {
+    const NAMES: &'static [&'static str] = &["scatter_along_axis"];
+
+    fn about(&self) -> &'static str {
+        "values added at indices along an axis"
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &["updates", "index"]
+    }
+
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        vec![("axis", Attr::Int(self.axis)), ("size", Attr::Shape([self.size].into()))]
+    }
+
+    fn from_attrs(_: &str, attrs: &mut Attrs) -> Result<ScatterAlongAxis, AttrError> {
+        let axis = attrs.int("axis")?;
+        match *attrs.shape("size")? {
+            [size] => Ok(ScatterAlongAxis { axis, size }),
+            _ => Err(AttrError { name: "size".to_owned(), expected: "one dimension, such as [10]" }),
+        }
+    }
+
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
+        check_index(cx, self.axis)?;
+        cx.same_shape(0, 1)?;
+        Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.size))])
+    }
+
+    fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
+        let (updates, index) = (cx.operand(0).real(), cx.operand(1).int());
+        let shape = cx.shape(0).to_vec();
+        let mut data = vec![S::from_f64(0.0); shape.iter().product()];
+        Dense::from_fn(&updates.shape, |at| {
+            let mut to = at.to_vec();
+            if let Some(i) = usize::try_from(index.at(at)).ok().filter(|&i| i < shape[self.axis]) {
+                to[self.axis] = i;
+                let cell = &mut data[index_of(&shape, &to)];
+                *cell = cell.add(updates.at(at));
+            }
+        });
+        Some(vec![Array::Real(Dense { shape, data })])
+    }
+
+    fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        // What was added nowhere gets no gradient: an index out of range picks NaN, which is replaced by 0.
+        let index = cx.operand(1);
+        let size = cx.builder().size([self.size], DType::I32).broadcast_to(index.shape());
+        let zero = cx.builder().scalar(DType::I32, 0.0).broadcast_to(index.shape());
+        let du = cx.cotangent(0).map(|dy| {
+            let picked = dy.take_along_axis(index, self.axis);
+            let inside = index.less(size).select(picked, picked.zeros_like());
+            index.less(zero).select(picked.zeros_like(), inside)
+        });
+        Ok(vec![du, Cotangent::Zero])
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |shape: &[usize], axis: usize, size: usize| {
+            let op = ScatterAlongAxis { axis, size: size.into() };
+            Case::new(op, [Sample::any(shape), Sample::integers(shape, -1, size as i32 + 1)])
+        };
+        vec![case(&[5, 1], 1, 3), case(&[5, 4], 1, 3), case(&[2, 5], 0, 3), case(&[3], 0, 7), case(&[0, 1], 1, 2)]
+    }
+}

@@ -1,0 +1,141 @@
+//! Element-wise functions of one operand, a row each.
+
+use crate::ir::Expr;
+use crate::op::{
+    AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, SHAPES, Sample, Types, VjpCx,
+};
+use crate::reference::{Array, Number};
+use smallvec::smallvec;
+use std::f64::consts::FRAC_2_SQRT_PI;
+
+macro_rules! unary_ops {
+    ($(
+        $(#[doc = $doc:literal])+
+        $variant:ident $name:literal $method:ident,
+        about $about:literal,
+        eval $eval:ident,
+        vjp |$x:ident, $y:ident, $dy:ident| $vjp:expr,
+        domain $domain:expr;
+    )*) => {
+        /// An element-wise function of one float operand.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Unary { $($(#[doc = $doc])+ $variant),* }
+
+        impl Unary {
+            /// Every function of the family.
+            pub const ALL: &'static [Unary] = &[$(Unary::$variant),*];
+
+            /// The function of one number.
+            pub fn apply<S: Number>(self, x: S) -> S {
+                match self { $(Unary::$variant => x.$eval()),* }
+            }
+
+            fn cotangent<'b>(self, x: Expr<'b>, y: Expr<'b>, dy: Expr<'b>) -> Expr<'b> {
+                match self { $(Unary::$variant => { let ($x, $y, $dy) = (x, y, dy); let _ = ($x, $y); $vjp }),* }
+            }
+
+            fn domain(self) -> Domain {
+                match self { $(Unary::$variant => $domain),* }
+            }
+
+            fn words(self) -> (&'static str, &'static str) {
+                match self { $(Unary::$variant => ($name, $about)),* }
+            }
+        }
+
+        impl<'b> Expr<'b> {
+            $($(#[doc = $doc])+ #[track_caller] pub fn $method(self) -> Expr<'b> { self.apply(Unary::$variant) })*
+        }
+
+        const NAMES: &[&str] = &[$($name),*];
+    };
+}
+
+unary_ops! {
+    /// `−x`.
+    Neg "neg" negated, about "−x", eval neg,
+        vjp |x, y, dy| -dy, domain Domain::Range(-2.0, 2.0);
+    /// `eˣ`.
+    Exp "exp" exp, about "eˣ", eval exp,
+        vjp |x, y, dy| dy * y, domain Domain::Range(-2.0, 2.0);
+    /// `eˣ − 1`, accurate near 0.
+    Expm1 "expm1" expm1, about "eˣ − 1, accurate near 0", eval expm1,
+        vjp |x, y, dy| dy * x.exp(), domain Domain::Range(-2.0, 2.0);
+    /// Natural logarithm.
+    Log "log" log, about "natural logarithm", eval log,
+        vjp |x, y, dy| dy / x, domain Domain::Range(0.5, 3.0);
+    /// `ln(1 + x)`, accurate near 0.
+    Log1p "log1p" log1p, about "ln(1 + x), accurate near 0", eval log1p,
+        vjp |x, y, dy| dy / (x + 1.0), domain Domain::Range(-0.5, 2.0);
+    /// Square root.
+    Sqrt "sqrt" sqrt, about "√x", eval sqrt,
+        vjp |x, y, dy| dy * 0.5 / y, domain Domain::Range(0.5, 3.0);
+    /// `1/√x`.
+    Rsqrt "rsqrt" rsqrt, about "1/√x", eval rsqrt,
+        vjp |x, y, dy| dy * -0.5 * y * y * y, domain Domain::Range(0.5, 3.0);
+    /// Hyperbolic tangent.
+    Tanh "tanh" tanh, about "hyperbolic tangent", eval tanh,
+        vjp |x, y, dy| dy * (1.0 - y * y), domain Domain::Range(-2.0, 2.0);
+    /// `1/(1 + e⁻ˣ)`.
+    Sigmoid "sigmoid" sigmoid, about "1/(1 + e⁻ˣ)", eval sigmoid,
+        vjp |x, y, dy| dy * y * (1.0 - y), domain Domain::Range(-3.0, 3.0);
+    /// The error function.
+    Erf "erf" erf, about "2/√π ∫₀ˣ e^(−t²) dt", eval erf,
+        vjp |x, y, dy| dy * FRAC_2_SQRT_PI * (-(x * x)).exp(), domain Domain::Range(-2.0, 2.0);
+    /// Sine, radians.
+    Sin "sin" sin, about "sine", eval sin,
+        vjp |x, y, dy| dy * x.cos(), domain Domain::Range(-3.0, 3.0);
+    /// Cosine, radians.
+    Cos "cos" cos, about "cosine", eval cos,
+        vjp |x, y, dy| -(dy * x.sin()), domain Domain::Range(-3.0, 3.0);
+    /// `|x|`; its derivative at 0 is taken as 0.
+    Abs "abs" abs, about "|x|", eval abs,
+        vjp |x, y, dy| dy * x.sign(), domain Domain::AwayFromZero(0.1, 2.0);
+    /// −1, 0 or 1; its derivative is taken as 0 everywhere.
+    Sign "sign" sign, about "−1, 0 or 1", eval sign,
+        vjp |x, y, dy| dy.zeros_like(), domain Domain::AwayFromZero(0.1, 2.0);
+    /// `max(x, 0)`; its derivative at 0 is taken as 0.
+    Relu "relu" relu, about "max(x, 0)", eval relu,
+        vjp |x, y, dy| x.greater(x.zeros_like()).select(dy, dy.zeros_like()), domain Domain::AwayFromZero(0.1, 2.0);
+}
+
+impl OpDef for Unary {
+    const NAMES: &'static [&'static str] = NAMES;
+
+    fn name(&self) -> &'static str {
+        self.words().0
+    }
+
+    fn about(&self) -> &'static str {
+        self.words().1
+    }
+
+    fn operand_names(&self) -> &'static [&'static str] {
+        &["x"]
+    }
+
+    fn from_attrs(name: &str, _: &mut Attrs) -> Result<Unary, AttrError> {
+        let known = Unary::ALL.iter().copied().find(|op| op.words().0 == name);
+        known.ok_or(AttrError { name: name.to_owned(), expected: "an element-wise function" })
+    }
+
+    fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
+        Ok(smallvec![cx.float(0)?.clone()])
+    }
+
+    fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
+        Some(vec![Array::Real(cx.operand(0).real().map(|x| self.apply(x)))])
+    }
+
+    fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        if *self == Unary::Sign {
+            return Ok(vec![Cotangent::Zero]);
+        }
+        Ok(vec![cx.cotangent(0).map(|dy| self.cotangent(cx.operand(0), cx.result(0), dy))])
+    }
+
+    fn cases() -> Vec<Case> {
+        let of = |&op: &Unary| SHAPES.iter().map(move |shape| Case::new(op, [Sample::float(shape, op.domain())]));
+        Unary::ALL.iter().flat_map(of).collect()
+    }
+}

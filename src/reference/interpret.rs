@@ -1,0 +1,199 @@
+//! Evaluates a graph node by node, in id order, over any number type.
+
+use super::{Array, Number};
+use crate::ir::{Bindings, Builder, Dim, Expr, Graph, NodeId, TensorType, UnboundSymbol, Value};
+use crate::op::{EvalCx, Op};
+use indexmap::IndexMap;
+
+/// A graph could not be evaluated.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EvalError {
+    /// An input that the outputs need was not fed.
+    #[error("the input `{name}` ({ty}) was not fed")]
+    MissingInput {
+        /// The input's name.
+        name: String,
+        /// Its declared type.
+        ty: TensorType,
+    },
+    /// A value was fed under a name that the graph does not have.
+    #[error("the graph has no input `{name}`; it has {known}")]
+    UnknownInput {
+        /// The name.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// A fed value does not fit the declared type, or two inputs disagree on a symbol.
+    #[error("the input `{name}` is declared {ty}, but {found} was fed")]
+    WrongInput {
+        /// The input's name.
+        name: String,
+        /// Its declared type.
+        ty: TensorType,
+        /// What was fed, and under which earlier bindings.
+        found: String,
+    },
+    /// A symbolic dimension has no size.
+    #[error(transparent)]
+    Unbound(#[from] UnboundSymbol),
+}
+
+/// The values of a graph's named outputs, and the next values of its state, after one run.
+#[derive(Clone, Debug)]
+pub struct Evaluation<S> {
+    /// By output name.
+    pub outputs: IndexMap<String, Array<S>>,
+    /// By state input name.
+    pub updates: IndexMap<String, Array<S>>,
+}
+
+/// Evaluates the outputs and updates of `graph` with these inputs, by name.
+pub fn interpret<S: Number>(graph: &Graph, feeds: &IndexMap<String, Array<S>>) -> Result<Evaluation<S>, EvalError> {
+    let live = graph.live();
+    let values = run(graph, feeds, &live)?;
+    let get = |value: Value| values[value.node.index()][value.output as usize].clone();
+    Ok(Evaluation {
+        outputs: graph.outputs().map(|(name, value)| (name.to_owned(), get(value))).collect(),
+        updates: graph
+            .updates()
+            .filter_map(|(state, next)| Some((graph.as_input(state)?.0.to_owned(), get(next))))
+            .collect(),
+    })
+}
+
+/// Evaluates every node of `graph`: for each node, in id order, its results.
+pub fn interpret_all<S: Number>(
+    graph: &Graph,
+    feeds: &IndexMap<String, Array<S>>,
+) -> Result<Vec<Vec<Array<S>>>, EvalError> {
+    run(graph, feeds, &vec![true; graph.len()])
+}
+
+fn run<S: Number>(
+    graph: &Graph,
+    feeds: &IndexMap<String, Array<S>>,
+    live: &[bool],
+) -> Result<Vec<Vec<Array<S>>>, EvalError> {
+    if let Some(name) = feeds.keys().find(|name| graph.input(name).is_none()) {
+        let known = graph.inputs().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        return Err(EvalError::UnknownInput { name: name.clone(), known });
+    }
+    let bindings = bind(graph, feeds.iter().map(|(name, array)| (name.as_str(), array.shape())))?;
+    let mut values: Vec<Vec<Array<S>>> = Vec::with_capacity(graph.len());
+    for (id, node) in graph.nodes() {
+        if !live[id.index()] {
+            values.push(Vec::new());
+            continue;
+        }
+        if let Op::Input(input) = &node.op {
+            let (name, ty) = (input.name().to_owned(), node.types()[0].clone());
+            let Some(array) = feeds.get(&name) else { return Err(EvalError::MissingInput { name, ty }) };
+            if !array.fits(&ty, &ty.shape.resolve(&bindings)?) {
+                let found = format!("a value of shape {:?} (with {})", array.shape(), describe_bindings(&bindings));
+                return Err(EvalError::WrongInput { name, ty, found });
+            }
+            values.push(vec![array.clone()]);
+            continue;
+        }
+        let operands: Vec<&Array<S>> =
+            node.operands().iter().map(|operand| &values[operand.node.index()][operand.output as usize]).collect();
+        let results = eval_op(&node.op, &operands, node.types(), &bindings)?;
+        values.push(results);
+    }
+    Ok(values)
+}
+
+/// The sizes of a graph's symbols, from the shapes of its inputs.
+pub(crate) fn bind<'a>(
+    graph: &Graph,
+    shapes: impl Iterator<Item = (&'a str, &'a [usize])>,
+) -> Result<Bindings, EvalError> {
+    let mut bindings = Bindings::new();
+    for (name, shape) in shapes {
+        let Some(id) = graph.input(name) else { continue };
+        let ty = &graph.node(id).types()[0];
+        let fits = ty.shape.rank() == shape.len()
+            && ty.shape.iter().zip(shape).all(|(dim, &size)| match *dim {
+                Dim::Known(known) => known == size,
+                Dim::Symbol(symbol) => *bindings.entry(symbol).or_insert(size) == size,
+            });
+        if !fits {
+            let found = format!("a value of shape {shape:?} (with {})", describe_bindings(&bindings));
+            return Err(EvalError::WrongInput { name: name.to_owned(), ty: ty.clone(), found });
+        }
+    }
+    Ok(bindings)
+}
+
+fn describe_bindings(bindings: &Bindings) -> String {
+    if bindings.is_empty() {
+        return "no symbol bound".to_owned();
+    }
+    bindings.iter().map(|(symbol, size)| format!("{} = {size}", symbol.name())).collect::<Vec<_>>().join(", ")
+}
+
+/// Evaluates one op: a primitive by its `eval`, a composite through its expansion.
+pub(crate) fn eval_op<S: Number>(
+    op: &Op,
+    operands: &[&Array<S>],
+    types: &[TensorType],
+    bindings: &Bindings,
+) -> Result<Vec<Array<S>>, EvalError> {
+    let shapes = types.iter().map(|ty| ty.shape.resolve(bindings)).collect::<Result<Vec<_>, _>>()?;
+    let cx = EvalCx { operands, shapes: &shapes, types, bindings };
+    if let Some(results) = op.eval(&cx) {
+        return Ok(results);
+    }
+    eval_expansion(op, operands, types, bindings)
+}
+
+/// Evaluates an op's expansion over concrete shapes.
+fn eval_expansion<S: Number>(
+    op: &Op,
+    operands: &[&Array<S>],
+    types: &[TensorType],
+    bindings: &Bindings,
+) -> Result<Vec<Array<S>>, EvalError> {
+    // Element types of real operands are not known from the array; all floats of one expansion share one type.
+    let float = types.iter().map(|ty| ty.dtype).find(|dtype| dtype.is_float()).unwrap_or(crate::ir::DType::F64);
+    let builder = Builder::new();
+    let inputs: Vec<Expr<'_>> = operands
+        .iter()
+        .enumerate()
+        .map(|(slot, array)| {
+            let dtype = match array {
+                Array::Real(_) => float,
+                Array::Int(_) => crate::ir::DType::I32,
+                Array::Bool(_) => crate::ir::DType::Bool,
+            };
+            builder.input(&slot.to_string(), dtype, array.shape())
+        })
+        .collect();
+    let results = op.expand(&inputs);
+    let results: Vec<Value> = match results {
+        Some(results) => results.iter().map(|result| result.value()).collect(),
+        None => unreachable!("an op evaluates itself or expands: law L3"),
+    };
+    let graph = match builder.finish() {
+        Ok(graph) => graph,
+        Err(errors) => unreachable!("an expansion is well typed wherever its op is: law L1\n{errors}"),
+    };
+    let mut values: Vec<Vec<Array<S>>> = Vec::with_capacity(graph.len());
+    for (id, node) in graph.nodes() {
+        let results = match &node.op {
+            Op::Input(_) => vec![operands[input_slot(&graph, id)].clone()],
+            op => {
+                let operands: Vec<&Array<S>> =
+                    node.operands().iter().map(|v| &values[v.node.index()][v.output as usize]).collect();
+                eval_op(op, &operands, node.types(), bindings)?
+            }
+        };
+        values.push(results);
+    }
+    Ok(results.iter().map(|value| values[value.node.index()][value.output as usize].clone()).collect())
+}
+
+fn input_slot(graph: &Graph, id: NodeId) -> usize {
+    graph.inputs().position(|(_, input)| input == id).unwrap_or(0)
+}
