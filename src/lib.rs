@@ -3,9 +3,12 @@
 #![warn(missing_docs)]
 
 pub mod autodiff;
+pub mod exec;
 pub mod ir;
+mod kernel;
 pub mod op;
 pub mod ops;
+pub mod plan;
 pub mod reference;
 
 pub use ir::{Builder, DType, Diagnostic, Diagnostics, Expr, Graph, Tensor};

@@ -111,13 +111,3 @@ impl<'g> Rebuild<'g> {
         self.map[id.index()] = results.iter().map(|result| result.value).collect();
     }
 }
-
-/// The graph without the nodes that no output or update needs.
-pub(crate) fn without_dead_nodes(graph: &Graph) -> Result<Graph, Diagnostics> {
-    let live = graph.live();
-    let mut rebuild = Rebuild::new(graph);
-    for id in graph.ids().filter(|id| live[id.index()]) {
-        rebuild.copy(id);
-    }
-    rebuild.finish()
-}

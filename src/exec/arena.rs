@@ -1,0 +1,47 @@
+//! One block of memory, aligned to cache lines.
+
+use crate::plan::ALIGNMENT;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+/// A zeroed block of bytes, aligned to [`ALIGNMENT`].
+pub(super) struct Arena {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: an arena owns its block, and hands out pointers only through `&mut self`.
+unsafe impl Send for Arena {}
+// SAFETY: as above; nothing can be read or written through `&Arena`.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    pub(super) fn new(bytes: usize) -> Arena {
+        let Ok(layout) = Layout::from_size_align(bytes.max(1), ALIGNMENT) else {
+            unreachable!("the planner bounds every size: it adds up values that fit in memory")
+        };
+        // SAFETY: the layout is not empty.
+        let start = unsafe { alloc_zeroed(layout) };
+        match NonNull::new(start) {
+            Some(start) => Arena { start, layout },
+            None => handle_alloc_error(layout),
+        }
+    }
+
+    pub(super) fn start(&mut self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+impl std::fmt::Debug for Arena {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Arena({} bytes)", self.layout.size())
+    }
+}

@@ -1,0 +1,323 @@
+//! Fused element-wise programs: chunk by chunk, each instruction runs over a chunk that stays in the first-level cache.
+
+use super::Real;
+use crate::ir::DType;
+use crate::ops::{Binary, Compare, Unary};
+use crate::plan::{CHUNK, MapCode, MapInstruction, MapOp, Pattern, Slot};
+use pulp::Arch;
+
+/// The memory of one run of a map: one pointer for each input (at its offset), one for each output, and scratch for
+/// one chunk of each input and scratch slot.
+pub(crate) struct MapMemory<'a> {
+    pub inputs: &'a [*const u8],
+    pub outputs: &'a [*mut u8],
+    pub scratch: *mut u8,
+}
+
+/// Bytes of one chunk, for the widest element type.
+const CHUNK_BYTES: usize = CHUNK * 8;
+
+/// Runs the whole map.
+///
+/// # Safety
+/// Input pointers are readable for what their pattern reaches in `len` elements, output pointers are writable for
+/// `len` elements, scratch for `(inputs + scratch)` chunks, each of its element type's alignment. Outputs overlap
+/// nothing but an input of pattern `Full` at the same element, in which case the output is copied from scratch.
+pub(crate) unsafe fn run(map: &MapCode, memory: &MapMemory<'_>) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let inputs = map.inputs.iter().enumerate();
+            for (index, _) in inputs.filter(|(_, input)| input.pattern == Pattern::Scalar) {
+                // SAFETY: a scalar input has one element, and its scratch chunk holds CHUNK of them.
+                unsafe { repeat_scalar(map, memory, index) };
+            }
+            for start in (0..map.len).step_by(CHUNK) {
+                let chunk = Chunk { map, memory, start, len: CHUNK.min(map.len - start) };
+                // SAFETY: `start + len <= map.len`, and the caller vouches for the pointers.
+                unsafe { chunk.run() };
+            }
+        },
+    );
+}
+
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn repeat_scalar(map: &MapCode, memory: &MapMemory<'_>, index: usize) {
+    // SAFETY: the caller's; one chunk of scratch belongs to each input.
+    unsafe {
+        let (from, to) = (memory.inputs[index], memory.scratch.add(index * CHUNK_BYTES));
+        match map.inputs[index].dtype {
+            DType::F32 | DType::I32 => fill(from.cast::<u32>(), to.cast::<u32>(), CHUNK),
+            DType::F64 => fill(from.cast::<u64>(), to.cast::<u64>(), CHUNK),
+            DType::Bool => fill(from, to, CHUNK),
+        }
+    }
+}
+
+struct Chunk<'a> {
+    map: &'a MapCode,
+    memory: &'a MapMemory<'a>,
+    start: usize,
+    len: usize,
+}
+
+impl Chunk<'_> {
+    /// # Safety
+    /// As [`run`], with `start + len` at most the map's length.
+    #[inline(always)]
+    unsafe fn run(&self) {
+        // SAFETY: the caller's, for every pointer that the slots resolve to.
+        unsafe {
+            for (index, input) in self.map.inputs.iter().enumerate() {
+                if let Pattern::Middle { period, repeat } = input.pattern {
+                    let (from, to) = (self.memory.inputs[index], self.memory.scratch.add(index * CHUNK_BYTES));
+                    match input.dtype {
+                        DType::F32 | DType::I32 => self.gather::<u32>(from.cast(), to.cast(), period, repeat),
+                        DType::F64 => self.gather::<u64>(from.cast(), to.cast(), period, repeat),
+                        DType::Bool => self.gather::<u8>(from, to, period, repeat),
+                    }
+                }
+            }
+            for instruction in &self.map.code {
+                match instruction.dtype {
+                    DType::F32 => self.real::<f32>(instruction),
+                    DType::F64 => self.real::<f64>(instruction),
+                    DType::I32 => self.int(instruction),
+                    DType::Bool => self.mask(instruction),
+                }
+            }
+            for (index, output) in self.map.outputs.iter().enumerate() {
+                if output.from != Slot::Output(index) {
+                    let size = output.dtype.size();
+                    let to = self.memory.outputs[index].add(self.start * size);
+                    std::ptr::copy_nonoverlapping(self.pointer::<u8>(output.from, size), to, self.len * size);
+                }
+            }
+        }
+    }
+
+    /// Elements `(i / repeat) % period` for this chunk.
+    ///
+    /// # Safety
+    /// `from` is readable for `period` elements, `to` writable for a chunk.
+    #[inline(always)]
+    unsafe fn gather<T: Copy>(&self, from: *const T, to: *mut T, period: usize, repeat: usize) {
+        let mut done = 0;
+        // SAFETY: each run stays inside the period on one side and inside the chunk on the other.
+        unsafe {
+            if repeat == 1 {
+                let mut at = self.start % period;
+                while done < self.len {
+                    let run = (period - at).min(self.len - done);
+                    std::ptr::copy_nonoverlapping(from.add(at), to.add(done), run);
+                    (done, at) = (done + run, 0);
+                }
+            } else {
+                while done < self.len {
+                    let position = self.start + done;
+                    let run = (repeat - position % repeat).min(self.len - done);
+                    fill(from.add(position / repeat % period), to.add(done), run);
+                    done += run;
+                }
+            }
+        }
+    }
+
+    /// Where this chunk of a slot starts; `size` is that of its element.
+    ///
+    /// # Safety
+    /// As [`run`].
+    #[inline(always)]
+    unsafe fn pointer<T>(&self, slot: Slot, size: usize) -> *mut T {
+        let inputs = self.map.inputs.len();
+        // SAFETY: the caller's; scratch holds a chunk for each input and each scratch slot.
+        unsafe {
+            match slot {
+                Slot::Input(index) => match self.map.inputs[index].pattern {
+                    Pattern::Full => self.memory.inputs[index].add(self.start * size).cast_mut().cast(),
+                    _ => self.memory.scratch.add(index * CHUNK_BYTES).cast(),
+                },
+                Slot::Scratch(index) => self.memory.scratch.add((inputs + index) * CHUNK_BYTES).cast(),
+                Slot::Output(index) => self.memory.outputs[index].add(self.start * size).cast(),
+                Slot::Unused => self.memory.scratch.cast(),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`run`], for an instruction over float operands.
+    #[inline(always)]
+    unsafe fn real<T: Real>(&self, instruction: &MapInstruction) {
+        let MapInstruction { op, operands, result, .. } = *instruction;
+        let size = size_of::<T>();
+        // SAFETY: the caller's; slots hold elements of the instruction's types.
+        unsafe {
+            let (a, b) = (self.pointer::<T>(operands[0], size), self.pointer::<T>(operands[1], size));
+            let n = self.len;
+            match op {
+                MapOp::Unary(op) => unary(op, a, self.pointer::<T>(result, size), n),
+                MapOp::Binary(op) => binary(op, a, b, self.pointer::<T>(result, size), n),
+                MapOp::Compare(op) => compare(op, a, b, self.pointer::<bool>(result, 1), n),
+                MapOp::Select => {
+                    let mask = self.pointer::<bool>(operands[0], 1);
+                    let on_false = self.pointer::<T>(operands[2], size);
+                    select(mask, b, on_false, self.pointer::<T>(result, size), n);
+                }
+                MapOp::Cast(to) => match to {
+                    DType::F32 => each(a, self.pointer::<f32>(result, 4), n, |v: T| v.to_f64() as f32),
+                    DType::F64 => each(a, self.pointer::<f64>(result, 8), n, |v: T| v.to_f64()),
+                    DType::I32 => each(a, self.pointer::<i32>(result, 4), n, |v: T| v.to_f64() as i32),
+                    DType::Bool => each(a, self.pointer::<bool>(result, 1), n, |v: T| v != T::ZERO),
+                },
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`run`], for an instruction over `i32` operands.
+    #[inline(always)]
+    unsafe fn int(&self, instruction: &MapInstruction) {
+        let MapInstruction { op, operands, result, .. } = *instruction;
+        // SAFETY: the caller's; slots hold elements of the instruction's types.
+        unsafe {
+            let (a, b) = (self.pointer::<i32>(operands[0], 4), self.pointer::<i32>(operands[1], 4));
+            let n = self.len;
+            match op {
+                MapOp::Binary(op) => zip(a, b, self.pointer::<i32>(result, 4), n, |a, b| op.apply_int(a, b)),
+                MapOp::Compare(op) => zip(a, b, self.pointer::<bool>(result, 1), n, |a, b| op.apply_int(a, b)),
+                MapOp::Select => {
+                    let mask = self.pointer::<bool>(operands[0], 1);
+                    let on_false = self.pointer::<i32>(operands[2], 4);
+                    select(mask, b, on_false, self.pointer::<i32>(result, 4), n);
+                }
+                MapOp::Cast(to) => match to {
+                    DType::F32 => each(a, self.pointer::<f32>(result, 4), n, |v: i32| v as f32),
+                    DType::F64 => each(a, self.pointer::<f64>(result, 8), n, |v: i32| f64::from(v)),
+                    DType::I32 => each(a, self.pointer::<i32>(result, 4), n, |v: i32| v),
+                    DType::Bool => each(a, self.pointer::<bool>(result, 1), n, |v: i32| v != 0),
+                },
+                MapOp::Unary(op) => unreachable!("{op:?} takes floats"),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`run`], for an instruction over masks.
+    #[inline(always)]
+    unsafe fn mask(&self, instruction: &MapInstruction) {
+        let MapInstruction { op, operands, result, .. } = *instruction;
+        // SAFETY: the caller's; slots hold elements of the instruction's types.
+        unsafe {
+            let (a, b) = (self.pointer::<bool>(operands[0], 1), self.pointer::<bool>(operands[1], 1));
+            let n = self.len;
+            match op {
+                MapOp::Compare(op) => {
+                    zip(a, b, self.pointer::<bool>(result, 1), n, |a, b| op.apply_int(i32::from(a), i32::from(b)));
+                }
+                MapOp::Select => {
+                    let on_false = self.pointer::<bool>(operands[2], 1);
+                    select(a, b, on_false, self.pointer::<bool>(result, 1), n);
+                }
+                MapOp::Cast(to) => match to {
+                    DType::F32 => each(a, self.pointer::<f32>(result, 4), n, |v: bool| f32::from(u8::from(v))),
+                    DType::F64 => each(a, self.pointer::<f64>(result, 8), n, |v: bool| f64::from(u8::from(v))),
+                    DType::I32 => each(a, self.pointer::<i32>(result, 4), n, |v: bool| i32::from(v)),
+                    DType::Bool => each(a, self.pointer::<bool>(result, 1), n, |v: bool| v),
+                },
+                MapOp::Unary(op) => unreachable!("{op:?} takes floats"),
+                MapOp::Binary(op) => unreachable!("{op:?} takes numbers"),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `from` is readable for one element, `to` writable for `n`.
+#[inline(always)]
+unsafe fn fill<T: Copy>(from: *const T, to: *mut T, n: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let value = from.read_unaligned();
+        for i in 0..n {
+            to.add(i).write_unaligned(value);
+        }
+    }
+}
+
+/// # Safety
+/// `a` is readable and `y` writable for `n` elements; they are apart or equal.
+#[inline(always)]
+unsafe fn each<A: Copy, Y>(a: *const A, y: *mut Y, n: usize, f: impl Fn(A) -> Y) {
+    for i in 0..n {
+        // SAFETY: the caller's.
+        unsafe { y.add(i).write(f(a.add(i).read())) };
+    }
+}
+
+/// # Safety
+/// `a`, `b` are readable and `y` writable for `n` elements; `y` is apart from both or equal to one.
+#[inline(always)]
+unsafe fn zip<A: Copy, Y>(a: *const A, b: *const A, y: *mut Y, n: usize, f: impl Fn(A, A) -> Y) {
+    for i in 0..n {
+        // SAFETY: the caller's.
+        unsafe { y.add(i).write(f(a.add(i).read(), b.add(i).read())) };
+    }
+}
+
+/// # Safety
+/// As [`zip`], with a readable mask.
+#[inline(always)]
+unsafe fn select<T: Copy>(mask: *const bool, a: *const T, b: *const T, y: *mut T, n: usize) {
+    for i in 0..n {
+        // SAFETY: the caller's. Both sides are read, so that the loop needs no branch.
+        unsafe {
+            let (on_true, on_false) = (a.add(i).read(), b.add(i).read());
+            y.add(i).write(if mask.add(i).read() { on_true } else { on_false });
+        }
+    }
+}
+
+/// # Safety
+/// As [`each`].
+#[inline(always)]
+unsafe fn unary<T: Real>(op: Unary, a: *const T, y: *mut T, n: usize) {
+    macro_rules! rows {
+        ($($variant:ident),*) => {
+            // One loop a function, so that each is compiled on its own. SAFETY: the caller's.
+            match op { $(Unary::$variant => unsafe { each(a, y, n, #[inline(always)] |v| Unary::$variant.apply(v)) }),* }
+        };
+    }
+    rows!(Neg, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Tanh, Sigmoid, Erf, Sin, Cos, Abs, Sign, Relu);
+}
+
+/// # Safety
+/// As [`zip`].
+#[inline(always)]
+unsafe fn binary<T: Real>(op: Binary, a: *const T, b: *const T, y: *mut T, n: usize) {
+    macro_rules! rows {
+        ($($variant:ident),*) => {
+            // SAFETY: the caller's.
+            match op { $(Binary::$variant => unsafe {
+                zip(a, b, y, n, #[inline(always)] |a, b| Binary::$variant.apply(a, b))
+            }),* }
+        };
+    }
+    rows!(Add, Sub, Mul, Div, Max, Min, Pow);
+}
+
+/// # Safety
+/// As [`zip`].
+#[inline(always)]
+unsafe fn compare<T: Real>(op: Compare, a: *const T, b: *const T, y: *mut bool, n: usize) {
+    macro_rules! rows {
+        ($($variant:ident $operator:tt),*) => {
+            // SAFETY: the caller's.
+            match op { $(Compare::$variant => unsafe {
+                zip(a, b, y, n, #[inline(always)] |a: T, b: T| a $operator b)
+            }),* }
+        };
+    }
+    rows!(Equal ==, NotEqual !=, Less <, LessEqual <=, Greater >, GreaterEqual >=);
+}

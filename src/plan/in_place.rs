@@ -1,0 +1,130 @@
+//! Lets a fused map write a parameter's next value straight over the present one.
+//!
+//! The order of a plan is: first everything that leaves state alone, then the *commit*, which overwrites it. A run can
+//! so be stopped by a bad loss before anything is lost.
+
+use super::step::{MapOutput, Slot, StepKind};
+use super::{BufferId, Pattern, Plan, Step};
+use std::collections::{HashMap, HashSet};
+
+struct Candidate {
+    step: usize,
+    output: usize,
+    state: BufferId,
+    // The copy that the candidate makes needless.
+    copy: usize,
+}
+
+pub(super) fn commit_state(plan: &mut Plan) {
+    let mut candidates = candidates(plan);
+    let body = plan.commit;
+    let mut readers: HashMap<BufferId, Vec<usize>> =
+        candidates.iter().map(|candidate| (candidate.state, Vec::new())).collect();
+    for (index, step) in plan.steps[..body].iter().enumerate() {
+        for buffer in step.kind.reads() {
+            if let Some(readers) = readers.get_mut(&buffer) {
+                readers.push(index);
+            }
+        }
+    }
+    let mut late;
+    // Rejecting a candidate can only shrink the set of late steps, so this ends.
+    loop {
+        late = late_steps(plan, &candidates, body);
+        let fits = |candidate: &Candidate| {
+            readers[&candidate.state].iter().all(|&reader| reader <= candidate.step || !late[reader])
+        };
+        let before = candidates.len();
+        candidates.retain(fits);
+        if candidates.len() == before {
+            break;
+        }
+    }
+    for candidate in &candidates {
+        let storage = plan.buffers[candidate.state].storage;
+        let StepKind::Map(map) = &mut plan.steps[candidate.step].kind else { continue };
+        let reads_it = map.inputs.iter().any(|input| input.buffer == candidate.state);
+        let MapOutput { buffer, .. } = map.outputs[candidate.output];
+        if reads_it {
+            write_at_end_of_chunk(map, candidate.output);
+        }
+        plan.buffers[buffer].storage = storage;
+    }
+    let needless: HashSet<usize> = candidates.iter().map(|candidate| candidate.copy).collect();
+    let (mut early, mut commit): (Vec<Step>, Vec<Step>) = (Vec::new(), Vec::new());
+    for (index, step) in plan.steps.drain(..).enumerate() {
+        if index >= body {
+            if !needless.contains(&index) {
+                commit.push(step);
+            }
+        } else if late[index] {
+            commit.push(step);
+        } else {
+            early.push(step);
+        }
+    }
+    plan.commit = early.len();
+    early.extend(commit);
+    plan.steps = early;
+}
+
+/// Map outputs that are wholly the next value of one state, in maps that read that state only element for element.
+fn candidates(plan: &Plan) -> Vec<Candidate> {
+    let mut found: Vec<Candidate> = Vec::new();
+    let mut taken: HashSet<BufferId> = plan.outputs.iter().map(|&(_, buffer)| buffer).collect();
+    let mut producer = vec![None; plan.buffers.len()];
+    for (step, Step { kind, .. }) in plan.steps[..plan.commit].iter().enumerate() {
+        if let StepKind::Map(map) = kind {
+            for (output, MapOutput { buffer, .. }) in map.outputs.iter().enumerate() {
+                producer[*buffer] = Some((step, output));
+            }
+        }
+    }
+    for (copy, Step { kind, .. }) in plan.steps.iter().enumerate().skip(plan.commit) {
+        let StepKind::Copy { from, to } = kind else { continue };
+        let Some((step, output)) = producer[from.buffer] else { continue };
+        let StepKind::Map(map) = &plan.steps[step].kind else { continue };
+        let element_for_element = map
+            .inputs
+            .iter()
+            .all(|input| input.buffer != to.buffer || (input.pattern == Pattern::Full && input.offset == 0));
+        // An output stays in the arena, and one value can overwrite only one state.
+        if element_for_element && taken.insert(from.buffer) {
+            found.push(Candidate { step, output, state: to.buffer, copy });
+        }
+    }
+    found
+}
+
+/// Steps that write state in place, and those that read what they write.
+fn late_steps(plan: &Plan, candidates: &[Candidate], body: usize) -> Vec<bool> {
+    let mut late = vec![false; body];
+    let mut late_buffer = vec![false; plan.buffers.len()];
+    for candidate in candidates {
+        late[candidate.step] = true;
+    }
+    for step in 0..body {
+        let kind = &plan.steps[step].kind;
+        late[step] |= kind.reads().iter().any(|&buffer| late_buffer[buffer]);
+        if late[step] {
+            for buffer in kind.writes() {
+                late_buffer[buffer] = true;
+            }
+        }
+    }
+    late
+}
+
+/// Later instructions of the same chunk may still read the old value, so the new one waits in scratch.
+fn write_at_end_of_chunk(map: &mut super::MapCode, output: usize) {
+    let scratch = Slot::Scratch(map.scratch);
+    map.scratch += 1;
+    for instruction in &mut map.code {
+        for slot in instruction.operands.iter_mut().chain([&mut instruction.result]) {
+            if *slot == Slot::Output(output) {
+                *slot = scratch;
+            }
+        }
+    }
+    map.outputs[output].from = scratch;
+}

@@ -1,0 +1,131 @@
+//! Buffers whose lifetimes do not meet share the arena: each takes the smallest free gap that holds it when it is first
+//! written, and gives it back after it is last read.
+
+use super::{BufferId, Plan, StepKind, Storage};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Arena offsets are multiples of a cache line.
+pub(crate) const ALIGNMENT: usize = 64;
+
+/// Elements that a fused map works on at a time: the operands of a chunk fit the first-level cache many times.
+pub(crate) const CHUNK: usize = 512;
+
+pub(super) fn lay_out(plan: &mut Plan) {
+    let mut born: Vec<Vec<BufferId>> = vec![Vec::new(); plan.steps.len() + 1];
+    let mut dies: Vec<Vec<BufferId>> = vec![Vec::new(); plan.steps.len() + 1];
+    for (buffer, life) in lifetimes(plan).into_iter().enumerate() {
+        if let Some((first, last)) = life {
+            born[first].push(buffer);
+            dies[last].push(buffer);
+        }
+    }
+    let mut gaps = Gaps::default();
+    for (born, dies) in born.iter().zip(&dies) {
+        for &buffer in born {
+            let offset = gaps.take(size_of(plan, buffer));
+            plan.buffers[buffer].storage = Storage::Arena(offset);
+        }
+        for &buffer in dies {
+            if let Storage::Arena(offset) = plan.buffers[buffer].storage {
+                gaps.give_back(offset, size_of(plan, buffer));
+            }
+        }
+    }
+    plan.arena_bytes = gaps.end;
+    let scratch = |kind: &StepKind| match kind {
+        StepKind::Map(map) => (map.inputs.len() + map.scratch) * CHUNK * 8,
+        StepKind::BatchNormTrain { dtype, extent, .. } => 2 * extent[1] * dtype.size(),
+        StepKind::BatchNormGrad { dtype, extent, .. } => 4 * extent[1] * dtype.size(),
+        _ => 0,
+    };
+    plan.scratch_bytes = plan.steps.iter().map(|step| scratch(&step.kind)).max().unwrap_or(0);
+}
+
+fn size_of(plan: &Plan, buffer: BufferId) -> usize {
+    plan.buffers[buffer].bytes().next_multiple_of(ALIGNMENT)
+}
+
+/// For each arena buffer, the first step that touches it and the last; outputs live to the end.
+fn lifetimes(plan: &Plan) -> Vec<Option<(usize, usize)>> {
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; plan.buffers.len()];
+    let mut touch = |buffer: BufferId, at: usize| {
+        if matches!(plan.buffers[buffer].storage, Storage::Arena(_)) {
+            let life = lives[buffer].get_or_insert((at, at));
+            life.1 = life.1.max(at);
+        }
+    };
+    for (at, step) in plan.steps.iter().enumerate() {
+        for buffer in step.kind.writes().into_iter().chain(step.kind.reads()) {
+            touch(buffer, at);
+        }
+    }
+    for &(_, buffer) in &plan.outputs {
+        touch(buffer, plan.steps.len());
+    }
+    lives
+}
+
+/// Free stretches of the arena, found by size and joined by place.
+#[derive(Default)]
+struct Gaps {
+    by_offset: BTreeMap<usize, usize>,
+    by_size: BTreeSet<(usize, usize)>,
+    end: usize,
+}
+
+impl Gaps {
+    fn take(&mut self, size: usize) -> usize {
+        if size == 0 {
+            return 0;
+        }
+        match self.by_size.range((size, 0)..).next().copied() {
+            Some((gap, offset)) => {
+                self.remove(offset, gap);
+                if gap > size {
+                    self.insert(offset + size, gap - size);
+                }
+                offset
+            }
+            None => {
+                // A gap at the very end can grow.
+                let last = self.by_offset.last_key_value().map(|(&offset, &gap)| (offset, gap));
+                let offset = match last {
+                    Some((offset, gap)) if offset + gap == self.end => {
+                        self.remove(offset, gap);
+                        offset
+                    }
+                    _ => self.end,
+                };
+                self.end = offset + size;
+                offset
+            }
+        }
+    }
+
+    fn give_back(&mut self, mut offset: usize, mut size: usize) {
+        if size == 0 {
+            return;
+        }
+        if let Some((&before, &gap)) = self.by_offset.range(..offset).next_back()
+            && before + gap == offset
+        {
+            self.remove(before, gap);
+            (offset, size) = (before, gap + size);
+        }
+        if let Some(&gap) = self.by_offset.get(&(offset + size)) {
+            self.remove(offset + size, gap);
+            size += gap;
+        }
+        self.insert(offset, size);
+    }
+
+    fn insert(&mut self, offset: usize, size: usize) {
+        self.by_offset.insert(offset, size);
+        self.by_size.insert((size, offset));
+    }
+
+    fn remove(&mut self, offset: usize, size: usize) {
+        self.by_offset.remove(&offset);
+        self.by_size.remove(&(size, offset));
+    }
+}

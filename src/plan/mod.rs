@@ -1,0 +1,164 @@
+//! From a graph to a flat list of kernel calls over one arena: nothing is allocated or decided when a plan runs.
+//!
+//! The way there, a file each: symbols are bound and composites without a kernel are expanded ([`legalise`]);
+//! element-wise nodes are gathered into fused maps ([`fuse`]); each remaining node becomes kernel calls over views
+//! ([`lower`]); state is updated in place where no one still reads the old value ([`in_place`]); and buffers whose
+//! lifetimes do not meet share memory ([`memory`]).
+
+mod fuse;
+mod in_place;
+mod legalise;
+mod lower;
+mod memory;
+mod print;
+mod step;
+mod view;
+
+pub(crate) use memory::{ALIGNMENT, CHUNK};
+pub(crate) use step::{Gemm, MapCode, MapInstruction, MapOp, Matrix, Pattern, Slot, Step, StepKind};
+pub(crate) use view::View;
+
+use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Tensor, UnboundSymbol};
+use crate::op::Role;
+
+/// A graph could not be planned.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// A symbolic dimension has no size.
+    #[error(transparent)]
+    Unbound(#[from] UnboundSymbol),
+    /// A value has more elements than can be addressed.
+    #[error("{node} has shape {shape:?}: more elements than can be addressed")]
+    TooLarge {
+        /// The node, as a person would name it.
+        node: String,
+        /// Its concrete shape.
+        shape: Vec<usize>,
+    },
+    /// The graph could not be rebuilt for planning.
+    #[error(transparent)]
+    Graph(#[from] Box<Diagnostics>),
+}
+
+/// Where a buffer lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// In the arena, at a byte offset that liveness has chosen.
+    Arena(usize),
+    /// A constant of the plan, by index.
+    Constant(usize),
+    /// Data that is fed at each run, by index.
+    Feed(usize),
+    /// A parameter or state, by index.
+    State(usize),
+}
+
+/// A contiguous piece of memory of one element type.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer {
+    pub storage: Storage,
+    pub dtype: DType,
+    pub len: usize,
+}
+
+impl Buffer {
+    pub(crate) fn bytes(&self) -> usize {
+        self.len * self.dtype.size()
+    }
+}
+
+pub(crate) type BufferId = usize;
+
+/// A graph input or output at concrete size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The name in the graph.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Concrete shape.
+    pub shape: Vec<usize>,
+}
+
+/// A schedule of kernel calls with all memory laid out, for one binding of the symbols.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) buffers: Vec<Buffer>,
+    pub(crate) constants: Vec<Tensor>,
+    // Steps before `commit` leave every parameter and state as it was.
+    pub(crate) steps: Vec<Step>,
+    pub(crate) commit: usize,
+    pub(crate) feeds: Vec<Port>,
+    pub(crate) states: Vec<Port>,
+    pub(crate) outputs: Vec<(Port, BufferId)>,
+    pub(crate) arena_bytes: usize,
+    pub(crate) scratch_bytes: usize,
+}
+
+impl Plan {
+    /// Plans `graph` with these sizes for its symbols.
+    ///
+    /// # Errors
+    /// A symbol without a size, or a value too large to address.
+    pub fn new(graph: &Graph, bindings: &Bindings) -> Result<Plan, PlanError> {
+        let legal = legalise::legalise(graph)?;
+        let shapes = concrete_shapes(&legal, bindings)?;
+        let fusion = fuse::fuse(&legal, &shapes);
+        let mut plan = lower::lower(&legal, &shapes, &fusion, bindings);
+        in_place::commit_state(&mut plan);
+        memory::lay_out(&mut plan);
+        Ok(plan)
+    }
+
+    /// The data that a run is fed, in order.
+    pub fn feeds(&self) -> &[Port] {
+        &self.feeds
+    }
+
+    /// The parameters and state that a run reads and updates, in order.
+    pub fn states(&self) -> &[Port] {
+        &self.states
+    }
+
+    /// The named outputs, in order.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = &Port> {
+        self.outputs.iter().map(|(port, _)| port)
+    }
+
+    /// Number of kernel calls in a run.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether a run does nothing.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Bytes of the arena: every intermediate value of a run.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena_bytes
+    }
+}
+
+/// The concrete shape of every result of every node.
+fn concrete_shapes(graph: &Graph, bindings: &Bindings) -> Result<Vec<Vec<Vec<usize>>>, PlanError> {
+    let concrete = |(id, node): (NodeId, &crate::ir::Node)| {
+        let resolve = |ty: &crate::ir::TensorType| {
+            let shape = ty.shape.resolve(bindings)?;
+            let bytes = shape.iter().try_fold(ty.dtype.size(), |bytes, &size| bytes.checked_mul(size));
+            match bytes {
+                Some(bytes) if isize::try_from(bytes).is_ok() => Ok(shape),
+                _ => Err(PlanError::TooLarge { node: graph.describe(id), shape }),
+            }
+        };
+        node.types().iter().map(resolve).collect()
+    };
+    graph.nodes().map(concrete).collect()
+}
+
+/// The inputs of a graph in planning order: data on one side, parameters and state on the other.
+fn split_inputs(graph: &Graph) -> (Vec<NodeId>, Vec<NodeId>) {
+    let is_data = |&id: &NodeId| graph.as_input(id).is_some_and(|(_, role)| role == Role::Data);
+    graph.inputs().map(|(_, id)| id).partition(is_data)
+}

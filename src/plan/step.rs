@@ -1,0 +1,165 @@
+//! The kernel calls of a plan, as data.
+
+use super::{BufferId, View};
+use crate::ir::{DType, NodeId};
+use crate::ops::{Binary, Compare, Reduction, Unary};
+
+/// One kernel call, and the graph node it computes.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub node: NodeId,
+    pub kind: StepKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum StepKind {
+    /// A fused element-wise expression.
+    Map(MapCode),
+    /// `c[b] = a[b]·b[b]` for each batch; strides in elements.
+    Gemm(Gemm),
+    /// `(outer, reduced, inner) → (outer, inner)`.
+    Reduce { reduction: Reduction, x: BufferId, y: BufferId, dtype: DType, outer: usize, reduced: usize, inner: usize },
+    /// Copies between two views of one shape.
+    Copy { from: View, to: View },
+    /// Fills a buffer with the scalar at the start of another.
+    Fill { value: BufferId, offset: usize, to: BufferId, dtype: DType },
+    /// Training batch norm over `(outer, channels, inner)`.
+    BatchNormTrain { operands: [BufferId; 3], results: [BufferId; 3], dtype: DType, extent: [usize; 3], eps: f64 },
+    /// Its closed-form backward.
+    BatchNormGrad { operands: [BufferId; 7], results: [BufferId; 3], dtype: DType, extent: [usize; 3], eps: f64 },
+    /// Index of the largest element over the middle of `(outer, size, inner)`.
+    ArgMax { x: BufferId, y: BufferId, dtype: DType, extent: [usize; 3] },
+    /// Rows of the identity.
+    OneHot { index: BufferId, y: BufferId, dtype: DType, depth: usize },
+    /// Picks along the middle of `(outer, size, inner)`, `taken` of them.
+    Take { x: BufferId, index: BufferId, y: BufferId, dtype: DType, extent: [usize; 3], taken: usize },
+    /// Adds along the middle of `(outer, size, inner)`, `taken` of them.
+    Scatter { updates: BufferId, index: BufferId, y: BufferId, dtype: DType, extent: [usize; 3], taken: usize },
+    /// Counter-based random numbers.
+    Random { key: BufferId, y: BufferId, dtype: DType, site: u32 },
+}
+
+#[derive(Debug)]
+pub(crate) struct Gemm {
+    pub dtype: DType,
+    pub a: Matrix,
+    pub b: Matrix,
+    pub c: BufferId,
+    pub batch: usize,
+    pub m: usize,
+    pub k: usize,
+    pub n: usize,
+}
+
+/// A strided matrix in a buffer, one for each batch.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    pub buffer: BufferId,
+    pub offset: usize,
+    pub batch_stride: usize,
+    pub row_stride: usize,
+    pub column_stride: usize,
+}
+
+/// A straight-line element-wise program over `len` elements.
+#[derive(Debug)]
+pub(crate) struct MapCode {
+    pub len: usize,
+    pub inputs: Vec<MapInput>,
+    pub code: Vec<MapInstruction>,
+    pub outputs: Vec<MapOutput>,
+    /// Number of chunk-sized scratch slots that the code uses, besides one for each input that is not `Full`.
+    pub scratch: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MapInput {
+    pub buffer: BufferId,
+    pub offset: usize,
+    pub dtype: DType,
+    pub pattern: Pattern,
+}
+
+/// Which element of an input belongs to the `i`-th of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// Element `i`.
+    Full,
+    /// Element 0.
+    Scalar,
+    /// Element `(i / repeat) % period`.
+    Middle { period: usize, repeat: usize },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct MapInstruction {
+    pub op: MapOp,
+    /// Element type of the operands (for `Select`, of the choices).
+    pub dtype: DType,
+    pub operands: [Slot; 3],
+    pub result: Slot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum MapOp {
+    Unary(Unary),
+    Binary(Binary),
+    Compare(Compare),
+    Select,
+    Cast(DType),
+}
+
+/// Where a chunk of a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Input(usize),
+    Scratch(usize),
+    /// Straight in the memory of an output.
+    Output(usize),
+    Unused,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct MapOutput {
+    pub buffer: BufferId,
+    pub dtype: DType,
+    /// The slot that holds the value; `Output` itself, or a scratch slot copied out at the end of each chunk, when the
+    /// output overwrites a buffer that the map still reads.
+    pub from: Slot,
+}
+
+impl StepKind {
+    /// The buffers that the step reads.
+    pub(crate) fn reads(&self) -> Vec<BufferId> {
+        match self {
+            StepKind::Map(map) => map.inputs.iter().map(|input| input.buffer).collect(),
+            StepKind::Gemm(gemm) => vec![gemm.a.buffer, gemm.b.buffer],
+            StepKind::Reduce { x, .. } | StepKind::ArgMax { x, .. } => vec![*x],
+            StepKind::Copy { from, .. } => vec![from.buffer],
+            StepKind::Fill { value, .. } => vec![*value],
+            StepKind::BatchNormTrain { operands, .. } => operands.to_vec(),
+            StepKind::BatchNormGrad { operands, .. } => operands.to_vec(),
+            StepKind::OneHot { index, .. } => vec![*index],
+            StepKind::Take { x, index, .. } => vec![*x, *index],
+            StepKind::Scatter { updates, index, .. } => vec![*updates, *index],
+            StepKind::Random { key, .. } => vec![*key],
+        }
+    }
+
+    /// The buffers that the step writes.
+    pub(crate) fn writes(&self) -> Vec<BufferId> {
+        match self {
+            StepKind::Map(map) => map.outputs.iter().map(|output| output.buffer).collect(),
+            StepKind::Gemm(gemm) => vec![gemm.c],
+            StepKind::Copy { to, .. } => vec![to.buffer],
+            StepKind::Fill { to, .. } => vec![*to],
+            StepKind::BatchNormTrain { results, .. } | StepKind::BatchNormGrad { results, .. } => results.to_vec(),
+            StepKind::Reduce { y, .. }
+            | StepKind::ArgMax { y, .. }
+            | StepKind::OneHot { y, .. }
+            | StepKind::Take { y, .. }
+            | StepKind::Scatter { y, .. }
+            | StepKind::Random { y, .. } => vec![*y],
+        }
+    }
+}
