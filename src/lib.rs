@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod autodiff;
+pub mod data;
 pub mod exec;
 pub mod ir;
 mod kernel;

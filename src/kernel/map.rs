@@ -1,10 +1,10 @@
 //! Fused element-wise programs: chunk by chunk, each instruction runs over a chunk that stays in the first-level cache.
 
 use super::Real;
+use super::simd::vectorise;
 use crate::ir::DType;
 use crate::ops::{Binary, Compare, Unary};
 use crate::plan::{CHUNK, MapCode, MapInstruction, MapOp, Pattern, Slot};
-use pulp::Arch;
 
 /// The memory of one run of a map: one pointer for each input (at its offset), one for each output, and scratch for
 /// one chunk of each input and scratch slot.
@@ -24,7 +24,7 @@ const CHUNK_BYTES: usize = CHUNK * 8;
 /// `len` elements, scratch for `(inputs + scratch)` chunks, each of its element type's alignment. Outputs overlap
 /// nothing but an input of pattern `Full` at the same element, in which case the output is copied from scratch.
 pub(crate) unsafe fn run(map: &MapCode, memory: &MapMemory<'_>) {
-    Arch::new().dispatch(
+    vectorise(
         #[inline(always)]
         || {
             let inputs = map.inputs.iter().enumerate();

@@ -12,5 +12,6 @@ pub(crate) mod map;
 pub(crate) mod norm;
 mod number;
 pub(crate) mod reduce;
+mod simd;
 
 pub(crate) use number::Real;

@@ -2,7 +2,7 @@
 //! [`BatchNormTrain`](crate::ops::BatchNormTrain) and [`BatchNormGrad`](crate::ops::BatchNormGrad).
 
 use super::Real;
-use pulp::Arch;
+use super::simd::vectorise;
 
 /// Sizes around the channel axis.
 #[derive(Clone, Copy)]
@@ -40,39 +40,40 @@ pub(crate) fn batch_norm_train<T: Real>(
 ) {
     let TrainOperands { x, gamma, beta } = operands;
     let TrainResults { y, mean, var } = results;
-    let Extent { channels, .. } = extent;
     let count: T = extent.count();
-    let (eps, scratch) = (T::from_f64(eps), &mut scratch[..2 * channels]);
-    Arch::new().dispatch(
+    let eps = T::from_f64(eps);
+    let (scale, partial) = scratch.split_at_mut(extent.channels);
+    vectorise(
         #[inline(always)]
         || {
-            sum_channels(
+            // γ stands in where the sum uses no vector of channels.
+            let plain = Sum { a: x, b: x, by_channel: [gamma, gamma] };
+            plain.run(
                 extent,
                 mean,
-                scratch,
+                partial,
                 #[inline(always)]
-                |at, _| x[at],
+                |x, _, _, _| x,
             );
             mean.iter_mut().for_each(|sum| *sum = *sum / count);
-            sum_channels(
+            let centred = Sum { a: x, b: x, by_channel: [mean, gamma] };
+            centred.run(
                 extent,
                 var,
-                scratch,
+                partial,
                 #[inline(always)]
-                |at, c| {
-                    let centred = x[at] - mean[c];
-                    centred * centred
-                },
+                |x, _, mean, _| (x - mean) * (x - mean),
             );
-            var.iter_mut().for_each(|sum| *sum = *sum / count);
-            let scale = &mut scratch[..channels];
-            for (c, scale) in scale.iter_mut().enumerate() {
-                *scale = (var[c] + eps).rsqrt() * gamma[c];
+            for c in 0..extent.channels {
+                var[c] = var[c] / count;
+                scale[c] = (var[c] + eps).rsqrt() * gamma[c];
             }
-            each(
+            let map = Each { a: x, b: x, by_channel: [mean, scale, beta, beta] };
+            map.run(
                 extent,
+                y,
                 #[inline(always)]
-                |at, c| y[at] = (x[at] - mean[c]) * scale[c] + beta[c],
+                |x, _, [mean, scale, beta, _]| (x - mean) * scale + beta,
             );
         },
     );
@@ -106,26 +107,27 @@ pub(crate) fn batch_norm_grad<T: Real>(
     let GradResults { dx, dgamma, dbeta } = results;
     let Extent { channels, .. } = extent;
     let (count, eps): (T, T) = (extent.count(), T::from_f64(eps));
-    Arch::new().dispatch(
+    let (r, partial) = scratch.split_at_mut(channels);
+    vectorise(
         #[inline(always)]
         || {
-            sum_channels(
+            for c in 0..channels {
+                r[c] = (var[c] + eps).rsqrt();
+            }
+            let sum = Sum { a: x, b: dy, by_channel: [mean, r] };
+            sum.run(
                 extent,
                 dbeta,
-                scratch,
+                partial,
                 #[inline(always)]
-                |at, _| dy[at],
+                |_, dy, _, _| dy,
             );
-            let (r, partial) = scratch.split_at_mut(channels);
-            for (c, r) in r.iter_mut().enumerate() {
-                *r = (var[c] + eps).rsqrt();
-            }
-            sum_channels(
+            sum.run(
                 extent,
                 dgamma,
                 partial,
                 #[inline(always)]
-                |at, c| dy[at] * ((x[at] - mean[c]) * r[c]),
+                |x, dy, mean, r| dy * ((x - mean) * r),
             );
             // dx is affine in dy and x − m, with three coefficients a channel.
             let (by_dy, rest) = partial.split_at_mut(channels);
@@ -133,15 +135,15 @@ pub(crate) fn batch_norm_grad<T: Real>(
             for c in 0..channels {
                 let scale = gamma[c] * r[c];
                 by_dy[c] = scale;
-                by_centred[c] = (dvar[c] + dvar[c]) / count - scale * r[c] * dgamma[c] / count;
+                by_centred[c] = (dvar[c] + dvar[c] - scale * r[c] * dgamma[c]) / count;
                 constant[c] = (dmean[c] - scale * dbeta[c]) / count;
             }
-            each(
+            let map = Each { a: x, b: dy, by_channel: [mean, by_dy, by_centred, constant] };
+            map.run(
                 extent,
+                dx,
                 #[inline(always)]
-                |at, c| {
-                    dx[at] = dy[at] * by_dy[c] + (x[at] - mean[c]) * by_centred[c] + constant[c];
-                },
+                |x, dy, [mean, by_dy, by_centred, constant]| dy * by_dy + (x - mean) * by_centred + constant,
             );
         },
     );
@@ -150,47 +152,79 @@ pub(crate) fn batch_norm_grad<T: Real>(
 /// Rows summed in one go before the partial sums are added to the totals.
 const BLOCK: usize = 64;
 
-/// `totals[c] = Σ f(at, c)` over everything of channel `c`, in a fixed order; `partial` holds one vector of channels.
-#[inline(always)]
-fn sum_channels<T: Real>(extent: Extent, totals: &mut [T], partial: &mut [T], f: impl Fn(usize, usize) -> T) {
-    let Extent { outer, channels, inner } = extent;
-    totals.fill(T::ZERO);
-    if inner == 1 {
-        let partial = &mut partial[..channels];
-        for block in (0..outer).step_by(BLOCK) {
-            partial.fill(T::ZERO);
-            for o in block..outer.min(block + BLOCK) {
-                for (c, partial) in partial.iter_mut().enumerate() {
-                    *partial += f(o * channels + c, c);
+/// The operands of a sum over everything but the channel axis.
+#[derive(Clone, Copy)]
+struct Sum<'a, T> {
+    a: &'a [T],
+    b: &'a [T],
+    by_channel: [&'a [T]; 2],
+}
+
+impl<T: Real> Sum<'_, T> {
+    /// `totals[c] = Σ f(a, b, by_channel[0][c], by_channel[1][c])`, in a fixed order; `partial` holds at least one
+    /// vector of channels.
+    #[inline(always)]
+    fn run(self, extent: Extent, totals: &mut [T], partial: &mut [T], f: impl Fn(T, T, T, T) -> T) {
+        let Extent { outer, channels, inner } = extent;
+        let [p, q] = self.by_channel.map(|vector| &vector[..channels]);
+        let (totals, partial) = (&mut totals[..channels], &mut partial[..channels]);
+        totals.fill(T::ZERO);
+        if inner == 1 {
+            for block in (0..outer).step_by(BLOCK) {
+                partial.fill(T::ZERO);
+                for o in block..outer.min(block + BLOCK) {
+                    let (a, b) = (&self.a[o * channels..][..channels], &self.b[o * channels..][..channels]);
+                    for c in 0..channels {
+                        partial[c] += f(a[c], b[c], p[c], q[c]);
+                    }
+                }
+                for c in 0..channels {
+                    totals[c] += partial[c];
                 }
             }
-            for (total, &partial) in totals.iter_mut().zip(&*partial) {
-                *total += partial;
-            }
+            return;
         }
-        return;
-    }
-    for o in 0..outer {
-        for (c, total) in totals.iter_mut().enumerate() {
-            let start = (o * channels + c) * inner;
-            let mut sum = T::ZERO;
-            for i in 0..inner {
-                sum += f(start + i, c);
+        for o in 0..outer {
+            for c in 0..channels {
+                let start = (o * channels + c) * inner;
+                let (a, b) = (&self.a[start..][..inner], &self.b[start..][..inner]);
+                let sum = a.iter().zip(b).fold(T::ZERO, |sum, (&a, &b)| sum + f(a, b, p[c], q[c]));
+                totals[c] += sum;
             }
-            *total += sum;
         }
     }
 }
 
-/// Calls `f(at, c)` for every element, in memory order.
-#[inline(always)]
-fn each(extent: Extent, mut f: impl FnMut(usize, usize)) {
-    let Extent { outer, channels, inner } = extent;
-    for o in 0..outer {
-        for c in 0..channels {
-            let start = (o * channels + c) * inner;
-            for i in 0..inner {
-                f(start + i, c);
+/// The operands of a map with coefficients a channel.
+struct Each<'a, T> {
+    a: &'a [T],
+    b: &'a [T],
+    by_channel: [&'a [T]; 4],
+}
+
+impl<T: Real> Each<'_, T> {
+    /// `y = f(a, b, the coefficients of the channel)`.
+    #[inline(always)]
+    fn run(self, extent: Extent, y: &mut [T], f: impl Fn(T, T, [T; 4]) -> T) {
+        let Extent { outer, channels, inner } = extent;
+        let [p, q, r, s] = self.by_channel.map(|vector| &vector[..channels]);
+        if inner == 1 {
+            for o in 0..outer {
+                let (a, b) = (&self.a[o * channels..][..channels], &self.b[o * channels..][..channels]);
+                let y = &mut y[o * channels..][..channels];
+                for c in 0..channels {
+                    y[c] = f(a[c], b[c], [p[c], q[c], r[c], s[c]]);
+                }
+            }
+            return;
+        }
+        for o in 0..outer {
+            for c in 0..channels {
+                let start = (o * channels + c) * inner;
+                let (a, b) = (&self.a[start..][..inner], &self.b[start..][..inner]);
+                for (y, (&a, &b)) in y[start..][..inner].iter_mut().zip(a.iter().zip(b)) {
+                    *y = f(a, b, [p[c], q[c], r[c], s[c]]);
+                }
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Reductions over the middle of `(outer, reduced, inner)`, in a fixed order.
 
 use super::Real;
+use super::simd::vectorise;
 use crate::ops::Reduction;
-use pulp::Arch;
 
 /// Elements summed in one go before the partial sum is added to the total: rounding grows with the square root of the
 /// number of blocks, not with the number of elements.
@@ -13,7 +13,7 @@ const LANES: usize = 16;
 
 /// `y[o, i] = ⊕ᵣ x[o, r, i]`.
 pub(crate) fn reduce<T: Real>(reduction: Reduction, x: &[T], y: &mut [T], [outer, reduced, inner]: [usize; 3]) {
-    Arch::new().dispatch(
+    vectorise(
         #[inline(always)]
         || match reduction {
             Reduction::Sum => over(
