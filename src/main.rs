@@ -1,1 +1,5 @@
-fn main() {}
+//! The `foldgrad` program; see [`foldgrad::cli`].
+
+fn main() -> std::process::ExitCode {
+    foldgrad::cli::main()
+}

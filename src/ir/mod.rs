@@ -6,22 +6,28 @@
 
 mod builder;
 mod diagnostic;
+mod dot;
 mod dtype;
 mod expr;
 mod graph;
 mod origin;
+mod parse;
 mod print;
 mod rebuild;
 mod tensor;
 mod types;
+mod verify;
 
 pub use builder::Builder;
 pub use diagnostic::{Code, Diagnostic, Diagnostics};
+pub use dot::to_dot;
 pub use dtype::DType;
 pub use expr::{Expr, ToExpr};
 pub use graph::{Graph, Node, NodeId, Value};
 pub use origin::{Origin, Source};
+pub use parse::parse;
 pub use print::{print, print_with_origins};
 pub use rebuild::Rebuild;
 pub use tensor::{Element, Literal, Tensor, TensorData, TensorError};
 pub use types::{Bindings, Dim, Shape, Symbol, TensorType, UnboundSymbol};
+pub use verify::{CHECKS, Check, verify};

@@ -1,0 +1,144 @@
+//! The command line: train, evaluate, and look at the tutorial network.
+
+mod data;
+mod evaluate;
+mod graph;
+mod train;
+
+use crate::ir::DType;
+use crate::zoo::BatchNorm;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
+
+/// Declare a network as a graph, differentiate it, train it on the CPU.
+#[derive(Debug, Parser)]
+#[command(
+    name = "foldgrad",
+    version,
+    about,
+    after_help = "Start with `foldgrad train`: it finds or downloads Fashion-MNIST, trains the tutorial network\n\
+                  (Flatten, three blocks of Dense, batch norm, ReLU, and a softmax) and prints the test accuracy.\n\
+                  Then look inside with `foldgrad summary` and `foldgrad graph --stage training`."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train the tutorial network on Fashion-MNIST.
+    Train(train::Args),
+    /// Measure saved weights on the test images.
+    Evaluate(evaluate::Args),
+    /// Print the network's layers, output shapes and parameters.
+    Summary(SummaryArgs),
+    /// Print a graph of the network as text or DOT, or the plan of its kernels.
+    Graph(graph::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct SummaryArgs {
+    /// Where the batch norms stand.
+    #[arg(long, value_enum, default_value_t = Placement::Before)]
+    bn: Placement,
+}
+
+/// Where the tutorial network has its batch norms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Placement {
+    /// Dense, batch norm, ReLU.
+    Before,
+    /// Dense, ReLU, batch norm.
+    After,
+    /// Dense with bias, ReLU.
+    None,
+}
+
+impl From<Placement> for BatchNorm {
+    fn from(placement: Placement) -> BatchNorm {
+        match placement {
+            Placement::Before => BatchNorm::Before,
+            Placement::After => BatchNorm::After,
+            Placement::None => BatchNorm::None,
+        }
+    }
+}
+
+impl Placement {
+    fn name(self) -> &'static str {
+        match self {
+            Placement::Before => "before",
+            Placement::After => "after",
+            Placement::None => "none",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Placement> {
+        Placement::value_variants().iter().copied().find(|placement| placement.name() == name)
+    }
+}
+
+/// The float type of weights and arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Float {
+    F32,
+    F64,
+}
+
+impl From<Float> for DType {
+    fn from(float: Float) -> DType {
+        match float {
+            Float::F32 => DType::F32,
+            Float::F64 => DType::F64,
+        }
+    }
+}
+
+/// What a command may fail with; printed after `error: `.
+type CommandError = Box<dyn std::error::Error>;
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Summary(args) => summary(&args),
+        Command::Graph(args) => graph::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of our output has seen enough.
+        Err(error) if is_closed_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = error.to_string();
+            eprintln!("{}{text}", if text.starts_with("error") { "" } else { "error: " });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn summary(args: &SummaryArgs) -> Result<(), CommandError> {
+    print(&crate::zoo::tutorial(args.bn.into())?.summary())
+}
+
+/// Writes to standard output, where a closed pipe is an error and not a panic.
+fn print(text: &str) -> Result<(), CommandError> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Parameters and running statistics, as the summary's total counts them.
+fn count_params(model: &crate::nn::Model) -> usize {
+    let counted = |variable: &&crate::nn::VariableSpec| variable.kind != crate::nn::VariableKind::Seed;
+    model.variables().iter().filter(counted).map(|variable| variable.len()).sum()
+}

@@ -1,0 +1,151 @@
+//! `foldgrad train`: the tutorial network on Fashion-MNIST.
+
+use super::data::DataArgs;
+use super::{CommandError, Float, Placement, count_params, print};
+use crate::train::{EpochRecord, Evaluation, Event, Examples, Fit, Loss, Metric, Sgd, Trainer};
+use crate::zoo;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// Trains with SGD, Nesterov momentum and time-based decay, as the tutorial does.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Passes over the training images. The tutorial's author made 60.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: u32,
+    /// Images a step.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Where the batch norms stand.
+    #[arg(long, value_enum, default_value_t = Placement::Before)]
+    bn: Placement,
+    /// The one seed of initial weights and shuffling; equal seeds give equal weights, bit for bit.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Learning rate of the first step.
+    #[arg(long, default_value_t = 0.01)]
+    learning_rate: f64,
+    /// Momentum (Nesterov's); 0 is plain gradient descent.
+    #[arg(long, default_value_t = 0.9)]
+    momentum: f64,
+    /// Time-based decay: step t uses learning_rate / (1 + decay·t).
+    #[arg(long, default_value_t = 1e-6)]
+    decay: f64,
+    /// Float type of weights and arithmetic.
+    #[arg(long, value_enum, default_value_t = Float::F32)]
+    float: Float,
+    /// Keep the first N training images out of the training and validate on them. With 0, the first 5,000 are validated
+    /// on and trained on alike, as the tutorial's author did.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    hold_out: usize,
+    /// Train on the first N images only.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Write the trained weights to this safetensors file.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Print one JSON object an epoch and one at the end on standard output, and nothing else there.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), CommandError> {
+    let model = zoo::tutorial(args.bn.into())?;
+    let parameters = count_params(&model);
+    let fashion = args.data.load()?;
+    let train = match args.limit {
+        Some(limit) => fashion.train.first(limit)?,
+        None => fashion.train,
+    };
+    let (fitted, validated) = match args.hold_out {
+        0 => (Examples::try_from(&train)?, Examples::try_from(&train.first(5000)?)?),
+        count => (Examples::try_from(&train.range(count..train.len())?)?, Examples::try_from(&train.first(count)?)?),
+    };
+    let test = Examples::try_from(&fashion.test)?;
+    // The pixels live on in `fitted` and `validated`.
+    drop((train, fashion.test));
+    let mut optimizer = Sgd::new(args.learning_rate).decay(args.decay);
+    if args.momentum != 0.0 {
+        optimizer = optimizer.momentum(args.momentum).nesterov();
+    }
+    if !args.json {
+        print(&model.summary())?;
+    }
+    let mut trainer = Trainer::new(model, optimizer, Loss::SparseCategoricalCrossentropy)
+        .metric(Metric::Accuracy)
+        .seed(args.seed)
+        .float(args.float.into())
+        .compile()?;
+    let mut fit = Fit::new().epochs(args.epochs as usize).batch_size(args.batch as usize).validation(validated);
+    if args.json {
+        fit = fit.silent();
+    }
+    let mut failed = None;
+    trainer.fit_with(&fitted, &fit, |event| match event {
+        Event::EpochEnded(record) if args.json => match print(&epoch_json(record).to_string()) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        },
+        _ => ControlFlow::Continue(()),
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let evaluation = trainer.evaluate(&test)?;
+    print(&result(&evaluation, parameters, args.json))?;
+    if let Some(path) = &args.save {
+        trainer.save(path, &metadata(args))?;
+        eprintln!("weights written to {}", path.display());
+    }
+    Ok(())
+}
+
+/// What the file says of the network that its weights belong to.
+fn metadata(args: &Args) -> BTreeMap<String, String> {
+    let float = crate::ir::DType::from(args.float).name();
+    [("network", "tutorial"), ("bn", args.bn.name()), ("float", float)]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// The last line of `train` and `evaluate`.
+pub(super) fn result(evaluation: &Evaluation, parameters: usize, as_json: bool) -> String {
+    let Evaluation { loss, metrics, seconds } = evaluation;
+    let accuracy = metrics.get("accuracy").copied().unwrap_or(f64::NAN);
+    if as_json {
+        let (test_loss, test_accuracy) = (rounded(*loss, 6), rounded(accuracy, 4));
+        return json!({
+            "test_loss": test_loss, "test_accuracy": test_accuracy, "eval_s": rounded(*seconds, 4), "params": parameters
+        })
+        .to_string();
+    }
+    format!("test loss {loss:.4}  test accuracy {accuracy:.4}  ({seconds:.2} s)")
+}
+
+fn epoch_json(record: &EpochRecord) -> serde_json::Value {
+    let accuracy = |metrics: &indexmap::IndexMap<String, f64>| {
+        metrics.get("accuracy").map(|&accuracy| rounded(accuracy, 4))
+    };
+    json!({
+        "epoch": record.epoch,
+        "s": rounded(record.seconds, 3),
+        "us_per_step": rounded(record.us_per_step(), 1),
+        "loss": rounded(record.loss, 6),
+        "accuracy": accuracy(&record.metrics),
+        "val_loss": record.validation.as_ref().map(|validation| rounded(validation.loss, 6)),
+        "val_accuracy": record.validation.as_ref().and_then(|validation| accuracy(&validation.metrics)),
+    })
+}
+
+fn rounded(value: f64, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits);
+    (value * scale).round() / scale
+}

@@ -1,0 +1,89 @@
+//! What can go wrong between a declared model and a trained one.
+
+use crate::exec::RunError;
+use crate::interchange::WeightsError;
+use crate::ir::Diagnostics;
+use crate::plan::PlanError;
+
+/// Training, evaluation or prediction could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The model, loss and optimiser do not make a graph.
+    #[error(transparent)]
+    Graph(#[from] Diagnostics),
+    /// The graph could not be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Weights could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The data is not a set of examples.
+    #[error("{0}")]
+    Examples(String),
+    /// The data does not fit the model.
+    #[error("`{name}` is {expected} in the model, but the data has {found}")]
+    Data {
+        /// The input or target.
+        name: String,
+        /// What the model declares.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// A label is no class of the model.
+    #[error(
+        "the label of example {index} is {label}, but `{output}` has {classes} classes, counted from 0 to {}; \
+         mend the label or give the last layer more units", classes - 1
+    )]
+    Label {
+        /// The model output that it is a label for.
+        output: String,
+        /// The example, counted from 0.
+        index: usize,
+        /// Its label.
+        label: i32,
+        /// How many classes the output has.
+        classes: usize,
+    },
+    /// A setting is out of range.
+    #[error("{name} is {value}; {help}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        help: &'static str,
+    },
+    /// Training batch norm would see one value a channel, whose variance is 0.
+    #[error(
+        "a batch of {batch} gives {node} one value a channel: its variance would be 0 and nothing before it would learn; \
+         {count} examples in batches of {batch_size} leave that batch, choose another batch size"
+    )]
+    SingleValue {
+        /// The batch norm, as a person would name it.
+        node: String,
+        /// The batch in question.
+        batch: usize,
+        /// Number of examples.
+        count: usize,
+        /// The batch size asked for.
+        batch_size: usize,
+    },
+    /// The loss became NaN or infinite; the weights are those before the step.
+    #[error("training stopped in epoch {epoch} at step {step} of {steps}: the loss {source}; a lower learning rate may help")]
+    NotFinite {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step, from 1.
+        step: usize,
+        /// Steps in an epoch.
+        steps: usize,
+        /// The value, and the first node that made it so.
+        source: RunError,
+    },
+}

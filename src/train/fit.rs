@@ -1,0 +1,227 @@
+//! The training loop: epochs of shuffled batches through the one step graph.
+
+use super::error::TrainError;
+use super::history::{EpochRecord, History};
+use super::progress::{Progress, Reporter};
+use super::samples::{Examples, Samples};
+use super::shuffle::permutation;
+use super::trainer::{Compiled, Stage, Sums, Trainer};
+use crate::exec::RunError;
+use crate::ir::Tensor;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// The order in which an epoch visits the examples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Anew at random each epoch, a function of the trainer's seed and the epoch.
+    #[default]
+    Shuffled,
+    /// As given.
+    AsGiven,
+}
+
+/// How to fit.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Fit {
+    epochs: usize,
+    batch_size: usize,
+    order: Order,
+    validation: Option<Examples>,
+    progress: Progress,
+}
+
+impl Default for Fit {
+    fn default() -> Self {
+        Fit { epochs: 1, batch_size: 32, order: Order::default(), validation: None, progress: Progress::default() }
+    }
+}
+
+impl Fit {
+    /// One epoch in shuffled batches of 32.
+    pub fn new() -> Fit {
+        Fit::default()
+    }
+
+    /// Passes over the data.
+    pub fn epochs(mut self, epochs: usize) -> Fit {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Examples a step. The last batch of an epoch may be shorter; it is trained on like any other.
+    pub fn batch_size(mut self, batch_size: usize) -> Fit {
+        self.batch_size = batch_size;
+        self
+    }
+
+    /// The order in which an epoch visits the examples.
+    pub fn order(mut self, order: Order) -> Fit {
+        self.order = order;
+        self
+    }
+
+    /// Evaluated after each epoch.
+    pub fn validation(mut self, examples: Examples) -> Fit {
+        self.validation = Some(examples);
+        self
+    }
+
+    /// Shows nothing.
+    pub fn silent(mut self) -> Fit {
+        self.progress = Progress::Silent;
+        self
+    }
+}
+
+/// What happens in a fit, as it happens.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// An epoch begins.
+    EpochStarted {
+        /// Counted from 1.
+        epoch: usize,
+        /// Steps it will take.
+        steps: usize,
+    },
+    /// A step is done.
+    Step {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step, from 1.
+        step: usize,
+        /// The loss of this step's batch.
+        loss: f64,
+        /// Mean loss of the epoch so far.
+        mean_loss: f64,
+    },
+    /// An epoch is done and validated.
+    EpochEnded(&'a EpochRecord),
+}
+
+impl Trainer {
+    /// Trains on `examples`.
+    ///
+    /// # Errors
+    /// Data or settings that do not fit the model, before anything runs; a loss that is NaN or infinite, with the
+    /// first node that made it so, and the weights as they were before that step.
+    pub fn fit(&mut self, examples: &Examples, fit: &Fit) -> Result<History, TrainError> {
+        self.fit_with(examples, fit, |_| ControlFlow::Continue(()))
+    }
+
+    /// [`fit`](Trainer::fit), telling `observe` what happens. Training ends after the event on which it breaks.
+    ///
+    /// # Errors
+    /// As [`fit`](Trainer::fit).
+    pub fn fit_with(
+        &mut self,
+        examples: &Examples,
+        fit: &Fit,
+        mut observe: impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<History, TrainError> {
+        if fit.batch_size == 0 {
+            let help = "a batch holds at least one example";
+            return Err(TrainError::Setting { name: "the batch size", value: "0".to_owned(), help });
+        }
+        self.check_examples(examples)?;
+        if let Some(validation) = &fit.validation {
+            self.check_examples(validation)?;
+        }
+        let count = examples.len();
+        let (full, short) = (fit.batch_size.min(count), count % fit.batch_size.min(count));
+        for batch in [full, short].into_iter().filter(|&batch| batch > 0) {
+            self.check_batch(batch, count, fit.batch_size)?;
+        }
+        let mut reporter = Reporter::new(fit.progress, self.epochs_done + fit.epochs);
+        let mut tell = |event: Event<'_>| {
+            reporter.show(&event);
+            observe(event)
+        };
+        let mut history = History::default();
+        for _ in 0..fit.epochs {
+            let outcome = self.epoch(examples, fit, full, &mut tell)?;
+            let mut record = outcome.record;
+            if let Some(validation) = &fit.validation {
+                record.validation = Some(self.evaluate(validation)?);
+            }
+            let stop = tell(Event::EpochEnded(&record)).is_break() || outcome.stopped;
+            history.epochs.push(record);
+            if stop {
+                break;
+            }
+        }
+        Ok(history)
+    }
+
+    fn epoch(
+        &mut self,
+        examples: &Examples,
+        fit: &Fit,
+        batch_size: usize,
+        tell: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome, TrainError> {
+        let order = match fit.order {
+            Order::Shuffled => permutation(self.seed, self.epochs_done, examples.len()),
+            Order::AsGiven => (0..examples.len() as u32).collect(),
+        };
+        let (epoch, steps) = (self.epochs_done + 1, order.len().div_ceil(batch_size));
+        let mut full = self.take_compiled(Stage::Training, batch_size)?;
+        let mut states = self.weights.lend(full.run.plan().states());
+        let sources: Vec<&Samples> = examples.inputs.iter().chain(&examples.targets).collect();
+        let mut stopped = tell(Event::EpochStarted { epoch, steps }).is_break();
+        let mut sums = Sums::default();
+        let started = Instant::now();
+        let mut outcome = Ok(());
+        for (index, rows) in order.chunks(batch_size).enumerate() {
+            let outcome_of_step = if rows.len() == batch_size {
+                step(&mut full, &sources, rows, &mut states, &mut sums)
+            } else {
+                self.take_compiled(Stage::Training, rows.len()).and_then(|mut short| {
+                    let outcome = step(&mut short, &sources, rows, &mut states, &mut sums);
+                    self.keep_compiled(Stage::Training, rows.len(), short);
+                    outcome
+                })
+            };
+            let loss = match outcome_of_step {
+                Ok(loss) => loss,
+                Err(TrainError::Run(source @ RunError::NotFinite { .. })) => {
+                    outcome = Err(TrainError::NotFinite { epoch, step: index + 1, steps, source });
+                    break;
+                }
+                Err(other) => {
+                    outcome = Err(other);
+                    break;
+                }
+            };
+            stopped |= tell(Event::Step { epoch, step: index + 1, loss, mean_loss: sums.loss() }).is_break();
+            if stopped {
+                break;
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        self.weights.give_back(full.run.plan().states(), states);
+        self.keep_compiled(Stage::Training, batch_size, full);
+        outcome?;
+        self.epochs_done += 1;
+        let (loss, metrics) = sums.means();
+        Ok(Outcome { record: EpochRecord { epoch, seconds, steps, loss, metrics, validation: None }, stopped })
+    }
+}
+
+struct Outcome {
+    record: EpochRecord,
+    stopped: bool,
+}
+
+fn step(
+    compiled: &mut Compiled,
+    sources: &[&Samples],
+    rows: &[u32],
+    states: &mut [Tensor],
+    sums: &mut Sums,
+) -> Result<f64, TrainError> {
+    compiled.step(sources, rows, states)?;
+    Ok(sums.add(&compiled.run, rows.len()))
+}

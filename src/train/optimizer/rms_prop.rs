@@ -1,0 +1,127 @@
+//! RMSprop (Tieleman, Hinton 2012), in Keras's form.
+//!
+//! ```text
+//! v ← ρ·v + (1 − ρ)·g²                                   centred: a ← ρ·a + (1 − ρ)·g, and v − a² in place of v
+//! w ← w − η·g/√(v + ε)                                   momentum: u ← m·u + η·g/√(v + ε),  w ← w − u
+//! ```
+
+use super::{Options, StepCx, Stepped, Trained, UpdateRule};
+use crate::ir::Diagnostic;
+use std::panic::Location;
+
+/// RMSprop. The slots of a parameter are `velocity`, and as wanted `average_gradient` and `momentum`.
+#[derive(Clone, Debug)]
+pub struct RmsProp {
+    learning_rate: f64,
+    rho: f64,
+    momentum: f64,
+    epsilon: f64,
+    decay: f64,
+    scale: Scale,
+    at: &'static Location<'static>,
+}
+
+/// What the gradient is divided by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scale {
+    RootMeanSquare,
+    StandardDeviation,
+}
+
+impl RmsProp {
+    /// ρ = 0.9, ε = 1e-7, neither momentum nor centring.
+    #[track_caller]
+    pub fn new(learning_rate: f64) -> RmsProp {
+        RmsProp {
+            learning_rate,
+            rho: 0.9,
+            momentum: 0.0,
+            epsilon: 1e-7,
+            decay: 0.0,
+            scale: Scale::RootMeanSquare,
+            at: Location::caller(),
+        }
+    }
+
+    /// ρ, the share of the mean square that a step keeps, in [0, 1).
+    pub fn rho(mut self, rho: f64) -> RmsProp {
+        self.rho = rho;
+        self
+    }
+
+    /// The share of its last step that a parameter keeps, in [0, 1).
+    pub fn momentum(mut self, momentum: f64) -> RmsProp {
+        self.momentum = momentum;
+        self
+    }
+
+    /// ε, added under the root.
+    pub fn epsilon(mut self, epsilon: f64) -> RmsProp {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Divides by the gradient's estimated standard deviation instead of its root mean square.
+    pub fn centered(mut self) -> RmsProp {
+        self.scale = Scale::StandardDeviation;
+        self
+    }
+
+    /// Time-based decay of the learning rate, `rate / (1 + decay·step)`.
+    pub fn decay(mut self, decay: f64) -> RmsProp {
+        self.decay = decay;
+        self
+    }
+}
+
+impl UpdateRule for RmsProp {
+    fn name(&self) -> &str {
+        "rmsprop"
+    }
+
+    fn learning_rate(&self) -> f64 {
+        self.learning_rate
+    }
+
+    fn decay(&self) -> f64 {
+        self.decay
+    }
+
+    fn slots(&self) -> Vec<&'static str> {
+        let centred = (self.scale == Scale::StandardDeviation).then_some("average_gradient");
+        let momentum = (self.momentum > 0.0).then_some("momentum");
+        [Some("velocity"), centred, momentum].into_iter().flatten().collect()
+    }
+
+    fn step<'b>(&self, cx: &StepCx<'b>, trained: &Trained<'_, 'b>) -> Stepped<'b> {
+        let g = trained.gradient;
+        let mut before = trained.slots.iter().copied();
+        let mut after = Vec::with_capacity(trained.slots.len());
+        let mut keep = |slot| {
+            after.push(slot);
+            slot
+        };
+        let zero = g.zeros_like();
+        let velocity = keep(before.next().unwrap_or(zero) * self.rho + g * g * (1.0 - self.rho));
+        let variance = match self.scale {
+            Scale::RootMeanSquare => velocity,
+            Scale::StandardDeviation => {
+                let average = keep(before.next().unwrap_or(zero) * self.rho + g * (1.0 - self.rho));
+                // It is not negative but for rounding, which would make the root NaN.
+                (velocity - average * average).max(0.0)
+            }
+        };
+        let push = g * cx.learning_rate / (variance + self.epsilon).sqrt();
+        let push = if self.momentum > 0.0 { keep(before.next().unwrap_or(zero) * self.momentum + push) } else { push };
+        Stepped { value: trained.value - push, slots: after }
+    }
+
+    fn check(&self) -> Result<(), Diagnostic> {
+        let options = Options { rule: "rmsprop", at: self.at };
+        options.not_negative("learning rate", self.learning_rate)?;
+        options.share("rho", self.rho)?;
+        options.share("momentum", self.momentum)?;
+        options.positive("epsilon", self.epsilon)?;
+        options.not_negative("decay", self.decay)
+    }
+}

@@ -1,0 +1,206 @@
+//! Examples to train on: one value an example for each model input and target, gathered into batches.
+
+use super::TrainError;
+use crate::data::ImageSet;
+use crate::ir::{DType, Tensor, TensorData};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A set of equally shaped values, one an example.
+///
+/// Bytes stay bytes in memory and are scaled as each batch is gathered. Cloning shares the data.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    shape: Vec<usize>,
+    len: usize,
+    data: Arc<Data>,
+}
+
+#[derive(Debug)]
+enum Data {
+    Bytes { bytes: Vec<u8>, scaled: Box<[f64; 256]> },
+    Values(TensorData),
+}
+
+impl Samples {
+    /// The rows of a tensor: its first axis counts the examples.
+    ///
+    /// # Errors
+    /// A scalar, which has no first axis.
+    pub fn new(tensor: Tensor) -> Result<Samples, TrainError> {
+        let Some((&len, shape)) = tensor.shape().split_first() else {
+            return Err(TrainError::Examples("a scalar holds no examples; give a tensor whose first axis counts them".into()));
+        };
+        Ok(Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Values(tensor.data().clone())) })
+    }
+
+    /// Bytes that stand for `byte / divisor`, each example of that shape.
+    ///
+    /// # Errors
+    /// A number of bytes that is no multiple of an example's.
+    pub fn bytes(bytes: Vec<u8>, shape: &[usize], divisor: f64) -> Result<Samples, TrainError> {
+        let each: usize = shape.iter().product();
+        if each == 0 || !bytes.len().is_multiple_of(each) {
+            let message = format!("{} bytes do not divide into examples of shape {shape:?}", bytes.len());
+            return Err(TrainError::Examples(message));
+        }
+        let scaled = Box::new(std::array::from_fn(|byte| byte as f64 / divisor));
+        let len = bytes.len() / each;
+        Ok(Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Bytes { bytes, scaled }) })
+    }
+
+    /// The pixels of an image set, scaled to [0, 1].
+    pub fn images(set: &ImageSet) -> Samples {
+        let scaled = Box::new(std::array::from_fn(|byte| byte as f64 / 255.0));
+        let data = Data::Bytes { bytes: set.images().to_vec(), scaled };
+        Samples { shape: vec![set.rows(), set.cols()], len: set.len(), data: Arc::new(data) }
+    }
+
+    /// The labels of an image set, as class indices.
+    pub fn labels(set: &ImageSet) -> Samples {
+        let labels = set.labels().iter().map(|&label| i32::from(label)).collect();
+        Samples { shape: Vec::new(), len: set.len(), data: Arc::new(Data::Values(TensorData::I32(labels))) }
+    }
+
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no examples.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The shape of one example.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Whether the values are integers.
+    pub fn is_int(&self) -> bool {
+        matches!(&*self.data, Data::Values(TensorData::I32(_)))
+    }
+
+    /// The first example whose integer value is not in `range`, and that value.
+    pub(super) fn outside(&self, range: Range<i32>) -> Option<(usize, i32)> {
+        match &*self.data {
+            Data::Values(TensorData::I32(values)) => {
+                let at = values.iter().position(|value| !range.contains(value))?;
+                let each = self.shape.iter().product::<usize>().max(1);
+                Some((at / each, values[at]))
+            }
+            _ => None,
+        }
+    }
+
+    /// Writes the given examples one after another into `batch`, converted to its element type.
+    pub(super) fn gather(&self, rows: &[u32], batch: &mut Tensor) {
+        let each: usize = self.shape.iter().product();
+        match (&*self.data, batch.data_mut()) {
+            (Data::Bytes { bytes, scaled }, TensorData::F32(out)) => {
+                let scaled: [f32; 256] = std::array::from_fn(|byte| scaled[byte] as f32);
+                gather(bytes, rows, each, out, |byte| scaled[usize::from(byte)]);
+            }
+            (Data::Bytes { bytes, scaled }, TensorData::F64(out)) => {
+                gather(bytes, rows, each, out, |byte| scaled[usize::from(byte)]);
+            }
+            (Data::Bytes { bytes, .. }, TensorData::I32(out)) => gather(bytes, rows, each, out, i32::from),
+            (Data::Values(TensorData::F32(values)), TensorData::F32(out)) => gather(values, rows, each, out, |v| v),
+            (Data::Values(TensorData::F32(values)), TensorData::F64(out)) => gather(values, rows, each, out, f64::from),
+            (Data::Values(TensorData::F64(values)), TensorData::F32(out)) => {
+                gather(values, rows, each, out, |v| v as f32);
+            }
+            (Data::Values(TensorData::F64(values)), TensorData::F64(out)) => gather(values, rows, each, out, |v| v),
+            (Data::Values(TensorData::I32(values)), TensorData::I32(out)) => gather(values, rows, each, out, |v| v),
+            (Data::Values(TensorData::I32(values)), TensorData::F32(out)) => {
+                gather(values, rows, each, out, |v| v as f32);
+            }
+            (Data::Values(TensorData::I32(values)), TensorData::F64(out)) => gather(values, rows, each, out, f64::from),
+            // `fits` admits no other pair.
+            _ => {}
+        }
+    }
+
+    /// Whether batches of `dtype` can be gathered from these values.
+    pub(super) fn fits(&self, dtype: DType) -> bool {
+        match (&*self.data, dtype) {
+            (Data::Bytes { .. }, dtype) => dtype.is_float() || dtype == DType::I32,
+            (Data::Values(TensorData::F32(_) | TensorData::F64(_)), dtype) => dtype.is_float(),
+            (Data::Values(TensorData::I32(_)), dtype) => dtype.is_float() || dtype == DType::I32,
+            (Data::Values(TensorData::Bool(_)), _) => false,
+        }
+    }
+}
+
+fn gather<A: Copy, B>(from: &[A], rows: &[u32], each: usize, to: &mut [B], convert: impl Fn(A) -> B) {
+    for (&row, to) in rows.iter().zip(to.chunks_exact_mut(each.max(1))) {
+        let from = &from[row as usize * each..][..each];
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = convert(from);
+        }
+    }
+}
+
+/// Inputs with their targets: what a model is fitted to and evaluated on.
+///
+/// ```
+/// use foldgrad::Tensor;
+/// use foldgrad::train::{Examples, Samples};
+/// let x = Samples::new(Tensor::new([3, 2], vec![0.0f32; 6])?)?;
+/// let y = Samples::new(Tensor::vector(vec![0, 1, 1]))?;
+/// assert_eq!(Examples::new(x, y)?.len(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Examples {
+    pub(super) inputs: Vec<Samples>,
+    pub(super) targets: Vec<Samples>,
+}
+
+impl Examples {
+    /// For a model with one input and one output.
+    ///
+    /// # Errors
+    /// As [`Examples::many`].
+    pub fn new(input: Samples, target: Samples) -> Result<Examples, TrainError> {
+        Examples::many(vec![input], vec![target])
+    }
+
+    /// For a model with several inputs or outputs, in the model's order.
+    ///
+    /// # Errors
+    /// No examples at all, or inputs and targets of different numbers.
+    pub fn many(inputs: Vec<Samples>, targets: Vec<Samples>) -> Result<Examples, TrainError> {
+        let counts: Vec<usize> = inputs.iter().chain(&targets).map(Samples::len).collect();
+        match counts.first() {
+            None | Some(0) => {
+                Err(TrainError::Examples("there are no examples; give at least one input and its target".into()))
+            }
+            Some(first) if counts.iter().any(|count| count != first) => {
+                let message = format!("inputs and targets hold {counts:?} examples; there must be as many of each");
+                Err(TrainError::Examples(message))
+            }
+            Some(_) => Ok(Examples { inputs, targets }),
+        }
+    }
+
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.inputs.first().map_or(0, Samples::len)
+    }
+
+    /// Whether there are no examples.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Pixels scaled to [0, 1], with class indices as targets. The set must hold at least one image.
+impl TryFrom<&ImageSet> for Examples {
+    type Error = TrainError;
+
+    fn try_from(set: &ImageSet) -> Result<Examples, TrainError> {
+        Examples::new(Samples::images(set), Samples::labels(set))
+    }
+}

@@ -1,0 +1,415 @@
+//! A model with its weights, optimiser, and compiled graphs.
+
+use super::error::TrainError;
+use super::samples::{Examples, Samples};
+use super::step::{LOSS, Recipe};
+use super::weights::Weights;
+use super::{Evaluation, Loss, Metric, Optimizer};
+use crate::exec::Executable;
+use crate::interchange::safetensors;
+use crate::ir::{Bindings, DType, Dim, Graph, Symbol, Tensor, TensorType};
+use crate::nn::Model;
+use crate::op::Op;
+use indexmap::IndexMap;
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Instant;
+
+/// Examples evaluated or predicted at a time: enough to keep the products efficient, few enough to stay in cache.
+const EVALUATION_BATCH: usize = 256;
+
+/// The settings of a [`Trainer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TrainerBuilder {
+    recipe: Recipe,
+    seed: u64,
+}
+
+impl TrainerBuilder {
+    /// Measures this too, besides the loss.
+    pub fn metric(mut self, metric: Metric) -> TrainerBuilder {
+        self.recipe.metrics.push(metric);
+        self
+    }
+
+    /// A loss for each output of the model, in order; the model is trained on their sum.
+    pub fn losses(mut self, losses: impl IntoIterator<Item = Loss>) -> TrainerBuilder {
+        self.recipe.losses = losses.into_iter().collect();
+        self
+    }
+
+    /// The one seed of initial weights, shuffling and dropout; 0 unless given.
+    pub fn seed(mut self, seed: u64) -> TrainerBuilder {
+        self.seed = seed;
+        self
+    }
+
+    /// The float type of weights and arithmetic; `F32` unless given.
+    pub fn float(mut self, float: DType) -> TrainerBuilder {
+        self.recipe.float = float;
+        self
+    }
+
+    /// Builds the graphs and draws the initial weights.
+    ///
+    /// # Errors
+    /// A loss, metric or optimiser that does not fit the model.
+    pub fn compile(self) -> Result<Trainer, TrainError> {
+        let TrainerBuilder { recipe, seed } = self;
+        let outputs = recipe.model.output_types(recipe.float).len();
+        if recipe.losses.len() != outputs {
+            return Err(TrainError::Setting {
+                name: "the number of losses",
+                value: format!("{}, for a model with {outputs} outputs", recipe.losses.len()),
+                help: "give one loss for each output with `.losses([..])`",
+            });
+        }
+        let (training, evaluation, inference) = (recipe.training()?, recipe.evaluation()?, recipe.inference()?);
+        let mut values = recipe.model.initial_values_as(seed, recipe.float);
+        values.extend(recipe.optimizer.initial_state(recipe.model.variables(), recipe.float));
+        let graphs = [training, evaluation, inference];
+        Ok(Trainer { recipe, seed, epochs_done: 0, graphs, weights: Weights(values), compiled: HashMap::new() })
+    }
+}
+
+/// Which of a trainer's graphs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    Training,
+    Evaluation,
+    Inference,
+}
+
+/// A graph compiled for one batch size, with the tensors its batches are gathered into.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub run: Executable,
+    pub batch: Vec<Tensor>,
+}
+
+impl Compiled {
+    /// Gathers the given examples and runs once.
+    pub(super) fn step(
+        &mut self,
+        sources: &[&Samples],
+        rows: &[u32],
+        states: &mut [Tensor],
+    ) -> Result<(), crate::exec::RunError> {
+        for (source, tensor) in sources.iter().zip(&mut self.batch) {
+            source.gather(rows, tensor);
+        }
+        let feeds: SmallVec<[&Tensor; 8]> = self.batch.iter().collect();
+        self.run.run(&feeds, states)
+    }
+}
+
+/// A model in training: weights, optimiser state and compiled graphs. See [the module](super) for an example.
+#[derive(Debug)]
+pub struct Trainer {
+    pub(super) recipe: Recipe,
+    pub(super) seed: u64,
+    pub(super) epochs_done: usize,
+    graphs: [Graph; 3],
+    pub(super) weights: Weights,
+    compiled: HashMap<(Stage, usize), Compiled>,
+}
+
+impl Trainer {
+    /// Starts the settings of a trainer for a model with one output.
+    #[allow(clippy::new_ret_no_self)]
+    pub fn new(model: Model, optimizer: impl Into<Optimizer>, loss: Loss) -> TrainerBuilder {
+        let recipe = Recipe {
+            model,
+            optimizer: optimizer.into(),
+            losses: vec![loss],
+            metrics: Vec::new(),
+            float: DType::F32,
+        };
+        TrainerBuilder { recipe, seed: 0 }
+    }
+
+    /// The model's declaration.
+    pub fn model(&self) -> &Model {
+        &self.recipe.model
+    }
+
+    /// The whole training step as one graph.
+    pub fn training_graph(&self) -> &Graph {
+        self.graph(Stage::Training)
+    }
+
+    /// Forward, loss and metrics with running statistics.
+    pub fn evaluation_graph(&self) -> &Graph {
+        self.graph(Stage::Evaluation)
+    }
+
+    /// Forward with running statistics.
+    pub fn inference_graph(&self) -> &Graph {
+        self.graph(Stage::Inference)
+    }
+
+    /// A variable of the model or of the optimiser, by name: `dense/kernel`, `sgd/learning_rate`.
+    pub fn value(&self, name: &str) -> Option<&Tensor> {
+        self.weights.0.get(name)
+    }
+
+    /// Every variable of the model and of the optimiser, by name.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.weights.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// Replaces the value of a variable.
+    ///
+    /// # Errors
+    /// An unknown name, or a value of another type or shape.
+    pub fn set_value(&mut self, name: &str, value: Tensor) -> Result<(), TrainError> {
+        let known = || self.weights.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let Some(have) = self.weights.0.get(name) else {
+            return Err(TrainError::Data {
+                name: name.to_owned(),
+                expected: format!("not a variable; there are {}", known()),
+                found: value.ty().to_string(),
+            });
+        };
+        if have.ty() != value.ty() {
+            return Err(TrainError::Data {
+                name: name.to_owned(),
+                expected: have.ty().to_string(),
+                found: value.ty().to_string(),
+            });
+        }
+        self.weights.0.insert(name.to_owned(), value);
+        Ok(())
+    }
+
+    /// Mean loss and metrics over `examples`, with running statistics and without dropout.
+    ///
+    /// # Errors
+    /// Data that does not fit the model.
+    pub fn evaluate(&mut self, examples: &Examples) -> Result<Evaluation, TrainError> {
+        self.check_examples(examples)?;
+        let started = Instant::now();
+        let sources: Vec<&Samples> = examples.inputs.iter().chain(&examples.targets).collect();
+        let mut sums = Sums::default();
+        self.each_batch(Stage::Evaluation, &sources, |run, rows| {
+            sums.add(run, rows);
+            Ok(())
+        })?;
+        let (loss, metrics) = sums.means();
+        Ok(Evaluation { loss, metrics, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    /// The model's outputs for each example, one tensor an output.
+    ///
+    /// # Errors
+    /// Data that does not fit the model.
+    pub fn predict(&mut self, inputs: &[Samples]) -> Result<Vec<Tensor>, TrainError> {
+        self.check_inputs(inputs)?;
+        let count = inputs.first().map_or(0, Samples::len);
+        if inputs.iter().any(|input| input.len() != count) {
+            return Err(TrainError::Examples("the inputs hold different numbers of examples".into()));
+        }
+        let types = self.recipe.model.output_types(self.recipe.float);
+        let mut collected: Vec<Vec<f64>> = vec![Vec::new(); types.len()];
+        let sources: Vec<&Samples> = inputs.iter().collect();
+        self.each_batch(Stage::Inference, &sources, |run, _| {
+            for (index, values) in collected.iter_mut().enumerate() {
+                values.extend(run.output_tensor(index).map(|tensor| tensor.to_f64()).unwrap_or_default());
+            }
+            Ok(())
+        })?;
+        let tensor = |(ty, values): (&TensorType, Vec<f64>)| {
+            let each = ty.shape.iter().skip(1).map(|dim| dim.known().unwrap_or(1));
+            let shape: Vec<usize> = std::iter::once(count).chain(each).collect();
+            // f64 holds every element type exactly.
+            Tensor::from_f64(ty.dtype, shape, values).map_err(|error| TrainError::Examples(error.to_string()))
+        };
+        types.values().zip(collected).map(tensor).collect()
+    }
+
+    /// Writes every variable of the model, and with it the optimiser's, to a safetensors file.
+    ///
+    /// The file is written beside its place, synced, and renamed, so that an old one is never half overwritten.
+    ///
+    /// # Errors
+    /// Whatever the file system reports.
+    pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<(), TrainError> {
+        Ok(safetensors::save(path, &self.weights.0, metadata)?)
+    }
+
+    /// Reads the variables that [`save`](Trainer::save) wrote. A file without optimiser state leaves the optimiser's
+    /// as it is.
+    ///
+    /// # Errors
+    /// A file that is damaged or foreign, lacks a variable of the model, or holds one of another type. Nothing is
+    /// changed then.
+    pub fn load(&mut self, path: &Path) -> Result<BTreeMap<String, String>, TrainError> {
+        let (tensors, metadata) = safetensors::load(path)?;
+        let own: Vec<String> = self.recipe.model.variables().iter().map(|variable| variable.name.clone()).collect();
+        for name in &own {
+            if !tensors.contains_key(name) {
+                return Err(TrainError::Data {
+                    name: name.clone(),
+                    expected: "a variable".to_owned(),
+                    found: format!("no tensor of that name in {}; it was saved from another model", path.display()),
+                });
+            }
+        }
+        for (name, tensor) in &tensors {
+            if let Some(have) = self.weights.0.get(name).filter(|have| have.ty() != tensor.ty()) {
+                return Err(TrainError::Data {
+                    name: name.clone(),
+                    expected: have.ty().to_string(),
+                    found: format!("{} in {}", tensor.ty(), path.display()),
+                });
+            }
+        }
+        for (name, tensor) in tensors {
+            if let Some(slot) = self.weights.0.get_mut(&name) {
+                *slot = tensor;
+            }
+        }
+        Ok(metadata)
+    }
+
+    fn graph(&self, stage: Stage) -> &Graph {
+        &self.graphs[stage as usize]
+    }
+
+    /// Runs a graph over all rows in order, in batches that stay in cache.
+    fn each_batch(
+        &mut self,
+        stage: Stage,
+        sources: &[&Samples],
+        mut body: impl FnMut(&Executable, usize) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        let count = sources.first().map_or(0, |source| source.len());
+        let rows: Vec<u32> = (0..count as u32).collect();
+        for batch in rows.chunks(EVALUATION_BATCH) {
+            let mut compiled = self.take_compiled(stage, batch.len())?;
+            let mut states = self.weights.lend(compiled.run.plan().states());
+            let outcome = compiled.step(sources, batch, &mut states);
+            self.weights.give_back(compiled.run.plan().states(), states);
+            let outcome = outcome.map_err(TrainError::from).and_then(|()| body(&compiled.run, batch.len()));
+            self.keep_compiled(stage, batch.len(), compiled);
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// The graph compiled for that batch size, from the cache or anew.
+    pub(super) fn take_compiled(&mut self, stage: Stage, size: usize) -> Result<Compiled, TrainError> {
+        if let Some(compiled) = self.compiled.remove(&(stage, size)) {
+            return Ok(compiled);
+        }
+        let bindings = Bindings::from([(Symbol::new("batch"), size)]);
+        let mut run = Executable::new(self.graph(stage).clone(), &bindings)?;
+        if stage == Stage::Training {
+            run.guard(LOSS);
+        }
+        let batch = run.plan().feeds().iter().map(|port| Tensor::zeros(port.dtype, port.shape.clone())).collect();
+        Ok(Compiled { run, batch })
+    }
+
+    pub(super) fn keep_compiled(&mut self, stage: Stage, size: usize, compiled: Compiled) {
+        self.compiled.insert((stage, size), compiled);
+    }
+
+    /// Whether the data can be fed to the model, before anything runs.
+    pub(super) fn check_examples(&self, examples: &Examples) -> Result<(), TrainError> {
+        self.check_inputs(&examples.inputs)?;
+        let types = self.recipe.target_types();
+        check_count("targets", types.len(), examples.targets.len())?;
+        for (((output, ty), target), loss) in types.into_iter().zip(&examples.targets).zip(&self.recipe.losses) {
+            check_fits(&Recipe::target_name(&output), &ty?, target)?;
+            let classes = self.recipe.model.output_types(self.recipe.float)[&output].shape.last().and_then(|dim| dim.known());
+            if let (Loss::SparseCategoricalCrossentropy, Some(classes)) = (loss, classes)
+                && let Some((index, label)) = target.outside(0..classes as i32)
+            {
+                return Err(TrainError::Label { output, index, label, classes });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_inputs(&self, inputs: &[Samples]) -> Result<(), TrainError> {
+        let types = self.recipe.model.input_types(self.recipe.float);
+        check_count("inputs", types.len(), inputs.len())?;
+        types.iter().zip(inputs).try_for_each(|((name, ty), input)| check_fits(name, ty, input))
+    }
+
+    /// Refuses a batch in which a training batch norm would see one value a channel.
+    pub(super) fn check_batch(&self, batch: usize, count: usize, batch_size: usize) -> Result<(), TrainError> {
+        let graph = self.graph(Stage::Training);
+        for (id, node) in graph.nodes() {
+            let Op::BatchNormTrain(op) = node.op() else { continue };
+            let shape = &graph.ty(node.operands()[0]).shape;
+            let size = |dim: &Dim| dim.known().unwrap_or(batch);
+            let values: usize = shape.without(&[op.axis]).iter().map(size).product();
+            if values == 1 {
+                return Err(TrainError::SingleValue { node: graph.describe(id), batch, count, batch_size });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_count(what: &'static str, expected: usize, found: usize) -> Result<(), TrainError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(TrainError::Examples(format!("the model has {expected} {what}, but the data has {found}; give one for each")))
+}
+
+fn check_fits(name: &str, ty: &TensorType, samples: &Samples) -> Result<(), TrainError> {
+    let same = |(dim, &size): (&Dim, &usize)| dim.known().is_none_or(|known| known == size);
+    let each = ty.shape.get(1..).unwrap_or_default();
+    if each.len() == samples.shape().len() && each.iter().zip(samples.shape()).all(same) && samples.fits(ty.dtype) {
+        return Ok(());
+    }
+    let kind = if samples.is_int() { "integers" } else { "numbers" };
+    Err(TrainError::Data {
+        name: name.to_owned(),
+        expected: ty.to_string(),
+        found: format!("examples of shape {:?} ({kind})", samples.shape()),
+    })
+}
+
+/// Sums of loss and metrics over batches of different sizes.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    count: usize,
+    loss: f64,
+    metrics: IndexMap<String, f64>,
+}
+
+impl Sums {
+    /// Adds what a run over `rows` examples gave: the mean loss, which is returned, and metrics as sums.
+    pub(super) fn add(&mut self, run: &Executable, rows: usize) -> f64 {
+        self.count += rows;
+        let mut loss = f64::NAN;
+        for (index, port) in run.plan().outputs().enumerate() {
+            let value = run.scalar_output(index).unwrap_or(f64::NAN);
+            match self.metrics.get_mut(&port.name) {
+                _ if port.name == LOSS => loss = value,
+                Some(sum) => *sum += value,
+                None => drop(self.metrics.insert(port.name.clone(), value)),
+            }
+        }
+        self.loss += loss * rows as f64;
+        loss
+    }
+
+    /// The mean loss so far.
+    pub(super) fn loss(&self) -> f64 {
+        self.loss / self.count as f64
+    }
+
+    /// Mean loss and metrics.
+    pub(super) fn means(self) -> (f64, IndexMap<String, f64>) {
+        let count = self.count as f64;
+        (self.loss / count, self.metrics.into_iter().map(|(name, sum)| (name, sum / count)).collect())
+    }
+}

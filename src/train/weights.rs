@@ -1,0 +1,29 @@
+//! The values of all variables by name, lent to executables in the order that each plan wants.
+
+use crate::ir::Tensor;
+use crate::plan::Port;
+use indexmap::IndexMap;
+
+/// Parameters, running statistics and optimiser slots by name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Weights(pub IndexMap<String, Tensor>);
+
+impl Weights {
+    /// Takes out the tensors that a plan reads and updates, in its order, without copying an element.
+    pub(super) fn lend(&mut self, ports: &[Port]) -> Vec<Tensor> {
+        let empty = || Tensor::zeros(crate::ir::DType::F32, [0]);
+        ports
+            .iter()
+            .map(|port| self.0.get_mut(&port.name).map_or_else(empty, |tensor| std::mem::replace(tensor, empty())))
+            .collect()
+    }
+
+    /// Puts back what [`lend`](Weights::lend) took out.
+    pub(super) fn give_back(&mut self, ports: &[Port], tensors: Vec<Tensor>) {
+        for (port, tensor) in ports.iter().zip(tensors) {
+            if let Some(slot) = self.0.get_mut(&port.name) {
+                *slot = tensor;
+            }
+        }
+    }
+}
