@@ -24,14 +24,12 @@ pub fn tutorial(batch_norm: BatchNorm) -> Result<Model, Diagnostics> {
     let mut net = Sequential::new([28, 28]).add(Flatten::new());
     for units in [300, 200, 100] {
         net = match batch_norm {
-            BatchNorm::Before => net
-                .add(Dense::new(units).without_bias())
-                .add(BatchNormalization::new())
-                .add(Activation::Relu),
-            BatchNorm::After => net
-                .add(Dense::new(units).without_bias())
-                .add(Activation::Relu)
-                .add(BatchNormalization::new()),
+            BatchNorm::Before => {
+                net.add(Dense::new(units).without_bias()).add(BatchNormalization::new()).add(Activation::Relu)
+            }
+            BatchNorm::After => {
+                net.add(Dense::new(units).without_bias()).add(Activation::Relu).add(BatchNormalization::new())
+            }
             BatchNorm::None => net.add(Dense::new(units)).add(Activation::Relu),
         };
     }

@@ -4,7 +4,7 @@
 
 use foldgrad::autodiff;
 use foldgrad::data::idx;
-use foldgrad::data::{ImageSet, FASHION_CLASSES};
+use foldgrad::data::{FASHION_CLASSES, ImageSet};
 use foldgrad::exec::Executable;
 use foldgrad::ir::{Bindings, Symbol};
 use foldgrad::nn::Mode;
@@ -58,11 +58,12 @@ fn kernel(layer: u64, inputs: usize, outputs: usize, float: DType) -> Tensor {
 
 fn trainer(float: DType) -> Trainer {
     let optimizer = Sgd::new(0.01).momentum(0.9).nesterov().decay(1e-6);
-    let mut trainer = Trainer::new(tutorial(BatchNorm::Before).unwrap(), optimizer, Loss::SparseCategoricalCrossentropy)
-        .metric(Metric::Accuracy)
-        .float(float)
-        .compile()
-        .unwrap();
+    let mut trainer =
+        Trainer::new(tutorial(BatchNorm::Before).unwrap(), optimizer, Loss::SparseCategoricalCrossentropy)
+            .metric(Metric::Accuracy)
+            .float(float)
+            .compile()
+            .unwrap();
     let sizes = [784, 300, 200, 100, 10];
     for (layer, name) in ["dense", "dense_1", "dense_2", "dense_3"].into_iter().enumerate() {
         let value = kernel(layer as u64, sizes[layer], sizes[layer + 1], float);

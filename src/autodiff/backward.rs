@@ -46,10 +46,14 @@ pub fn gradients<'b>(losses: &[Expr<'b>], wrt: &[Expr<'b>]) -> Result<Vec<Expr<'
             .note(loss.builder().graph().describe(loss.value().node))
             .help("reduce it with `.mean_all()` or `.sum_all()`, or use `vjp` with a cotangent of its shape"));
     }
-    let seeds: Vec<Cotangent<'b>> = losses.iter().map(|loss| Cotangent::Value(loss.scalar_like(1.0))).collect();
-    let cotangents = vjp(losses, &seeds, wrt)?;
-    let materialise = |(cotangent, x): (Cotangent<'b>, &Expr<'b>)| cotangent.value().unwrap_or_else(|| x.zeros_like());
-    Ok(cotangents.into_iter().zip(wrt).map(materialise).collect())
+    let Some(builder) = losses.first().or(wrt.first()).map(|expr| expr.builder()) else { return Ok(Vec::new()) };
+    builder.attributed(Source::User(caller), || {
+        let seeds: Vec<Cotangent<'b>> = losses.iter().map(|loss| Cotangent::Value(loss.scalar_like(1.0))).collect();
+        let cotangents = vjp(losses, &seeds, wrt)?;
+        let materialise =
+            |(cotangent, x): (Cotangent<'b>, &Expr<'b>)| cotangent.value().unwrap_or_else(|| x.zeros_like());
+        Ok(cotangents.into_iter().zip(wrt).map(materialise).collect())
+    })
 }
 
 /// The vector–Jacobian product: the cotangents of `wrt`, given those of `outputs`.

@@ -131,9 +131,8 @@ pub(super) fn result(evaluation: &Evaluation, parameters: usize, as_json: bool) 
 }
 
 fn epoch_json(record: &EpochRecord) -> serde_json::Value {
-    let accuracy = |metrics: &indexmap::IndexMap<String, f64>| {
-        metrics.get("accuracy").map(|&accuracy| rounded(accuracy, 4))
-    };
+    let accuracy =
+        |metrics: &indexmap::IndexMap<String, f64>| metrics.get("accuracy").map(|&accuracy| rounded(accuracy, 4));
     json!({
         "epoch": record.epoch,
         "s": rounded(record.seconds, 3),

@@ -97,7 +97,7 @@ impl<'t, 'b> Reader<'t, 'b> {
 
     fn node(&mut self, line: &mut Line<'t>) -> Result<(), Diagnostic> {
         let id = line.id()?;
-        line.expect('=', "the id of a node")?;
+        line.require('=', "the id of a node")?;
         let name = line.word();
         if name.is_empty() {
             return Err(line
@@ -137,7 +137,7 @@ impl<'t, 'b> Reader<'t, 'b> {
     }
 
     fn operands(&self, line: &mut Line<'t>) -> Result<Vec<Expr<'b>>, Diagnostic> {
-        line.expect('(', "the name of an op")?;
+        line.require('(', "the name of an op")?;
         let mut operands = Vec::new();
         if line.eat(')') {
             return Ok(operands);
@@ -167,12 +167,12 @@ impl<'t, 'b> Reader<'t, 'b> {
                     .error(format!("expected the name of an attribute, found {}", line.found()))
                     .help("attributes are written `{axis=1, eps=0.001}`"));
             }
-            line.expect('=', "the name of an attribute")?;
+            line.require('=', "the name of an attribute")?;
             attrs.push((name, line.until(&[',', '}'], "an attribute")?));
             if line.eat('}') {
                 return Ok(attrs);
             }
-            line.expect(',', "an attribute")?;
+            line.require(',', "an attribute")?;
         }
     }
 
@@ -199,7 +199,7 @@ impl<'t, 'b> Reader<'t, 'b> {
                 .error(format!("expected the name of an output in quotes, found `{}`", excerpt(text)))
                 .help(r#"write `output "name" = %3`; in quotes only \", \\ and \u{a} are escapes"#));
         };
-        line.expect('=', "the name of an output")?;
+        line.require('=', "the name of an output")?;
         let value = self.value(line)?;
         line.end("an output")?;
         self.builder.output(&name, self.builder.expr(value));
@@ -208,7 +208,7 @@ impl<'t, 'b> Reader<'t, 'b> {
 
     fn update(&mut self, line: &mut Line<'t>) -> Result<(), Diagnostic> {
         let state = self.value(line)?;
-        line.expect('=', "the state that is updated")?;
+        line.require('=', "the state that is updated")?;
         let next = self.value(line)?;
         line.end("an update")?;
         if self.builder.graph().updates.contains_key(&state.node) {

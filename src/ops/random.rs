@@ -5,6 +5,7 @@ use crate::ir::{Builder, DType, Expr, Shape, TensorType};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
 };
+use crate::random::{GAMMA, mix};
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
 
@@ -35,20 +36,12 @@ impl RandomUniform {
 
 /// Element `index` of a draw.
 ///
-/// Two rounds of splitmix64's finaliser over key and counter (Steele, Lea, Flood, "Fast splittable pseudorandom number
-/// generators", OOPSLA 2014).
+/// Key and site choose a stream of splitmix64, and the index a position in it, so elements can be drawn in any order.
 pub(crate) fn uniform(key: [i32; 2], site: u32, index: u64) -> f64 {
     let seed = u64::from(key[0] as u32) << 32 | u64::from(key[1] as u32);
-    let stream = mix(seed ^ mix(u64::from(site)));
-    let bits = mix(stream.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    let stream = mix(seed ^ mix(GAMMA.wrapping_mul(u64::from(site) + 1)));
+    let bits = mix(stream.wrapping_add(GAMMA.wrapping_mul(index + 1)));
     (bits >> 40) as f64 / (1u64 << 24) as f64
-}
-
-fn mix(mut z: u64) -> u64 {
-    z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 impl OpDef for RandomUniform {

@@ -6,6 +6,7 @@
 //! maps exactly.
 
 use super::Number;
+use crate::random::{GAMMA, mix};
 
 /// An element of the field, in `0..p`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,16 +43,8 @@ impl Fp {
     }
 
     fn hash(self, key: u64) -> Fp {
-        Fp::new(mix(self.0 ^ mix(key)))
+        Fp::new(mix(self.0 ^ mix(GAMMA.wrapping_mul(key))))
     }
-}
-
-/// splitmix64's finaliser.
-fn mix(mut z: u64) -> u64 {
-    z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 impl Number for Fp {

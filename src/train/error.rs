@@ -75,7 +75,9 @@ pub enum TrainError {
         batch_size: usize,
     },
     /// The loss became NaN or infinite; the weights are those before the step.
-    #[error("training stopped in epoch {epoch} at step {step} of {steps}: the loss {source}; a lower learning rate may help")]
+    #[error(
+        "training stopped in epoch {epoch} at step {step} of {steps}: the loss {source}; a lower learning rate may help"
+    )]
     NotFinite {
         /// The epoch, from 1.
         epoch: usize,

@@ -29,7 +29,9 @@ impl Samples {
     /// A scalar, which has no first axis.
     pub fn new(tensor: Tensor) -> Result<Samples, TrainError> {
         let Some((&len, shape)) = tensor.shape().split_first() else {
-            return Err(TrainError::Examples("a scalar holds no examples; give a tensor whose first axis counts them".into()));
+            return Err(TrainError::Examples(
+                "a scalar holds no examples; give a tensor whose first axis counts them".into(),
+            ));
         };
         Ok(Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Values(tensor.data().clone())) })
     }

@@ -85,7 +85,9 @@ impl Recipe {
             }
         }
         let Some(total) = total else {
-            return Err(crate::ir::Diagnostic::new(crate::ir::Code::Graph, "the model has no output to train on").into());
+            return Err(
+                crate::ir::Diagnostic::new(crate::ir::Code::Graph, "the model has no output to train on").into()
+            );
         };
         builder.output(LOSS, total);
         Ok((applied, total))

@@ -120,13 +120,8 @@ impl Trainer {
     /// Starts the settings of a trainer for a model with one output.
     #[allow(clippy::new_ret_no_self)]
     pub fn new(model: Model, optimizer: impl Into<Optimizer>, loss: Loss) -> TrainerBuilder {
-        let recipe = Recipe {
-            model,
-            optimizer: optimizer.into(),
-            losses: vec![loss],
-            metrics: Vec::new(),
-            float: DType::F32,
-        };
+        let recipe =
+            Recipe { model, optimizer: optimizer.into(), losses: vec![loss], metrics: Vec::new(), float: DType::F32 };
         TrainerBuilder { recipe, seed: 0 }
     }
 
@@ -324,7 +319,8 @@ impl Trainer {
         check_count("targets", types.len(), examples.targets.len())?;
         for (((output, ty), target), loss) in types.into_iter().zip(&examples.targets).zip(&self.recipe.losses) {
             check_fits(&Recipe::target_name(&output), &ty?, target)?;
-            let classes = self.recipe.model.output_types(self.recipe.float)[&output].shape.last().and_then(|dim| dim.known());
+            let classes =
+                self.recipe.model.output_types(self.recipe.float)[&output].shape.last().and_then(|dim| dim.known());
             if let (Loss::SparseCategoricalCrossentropy, Some(classes)) = (loss, classes)
                 && let Some((index, label)) = target.outside(0..classes as i32)
             {

@@ -1,13 +1,7 @@
-//! `splitmix64` (Steele, Lea, Flood 2014): the n-th number is a hash of `seed + n * GOLDEN`. There is no state
+//! `splitmix64` (Steele, Lea, Flood 2014): the n-th number is a hash of `seed + n * GAMMA`. There is no state
 //! to hand on, so each image draws from its own stream and does not depend on the images before it.
 
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
+use crate::random::{GAMMA, mix};
 
 /// A stream of random numbers.
 pub(super) struct Random {
@@ -17,13 +11,13 @@ pub(super) struct Random {
 impl Random {
     /// Stream number `index` of the family `family` under `seed`.
     pub(super) fn new(seed: u64, family: u64, index: u64) -> Self {
-        let key = mix(seed.wrapping_add(GOLDEN)) ^ mix(family.wrapping_mul(GOLDEN).wrapping_add(1));
-        Self { counter: mix(key.wrapping_add(index.wrapping_mul(GOLDEN))) }
+        let key = mix(seed.wrapping_add(GAMMA)) ^ mix(family.wrapping_mul(GAMMA).wrapping_add(1));
+        Self { counter: mix(key.wrapping_add(index.wrapping_mul(GAMMA))) }
     }
 
     /// 64 random bits.
     pub(super) fn bits(&mut self) -> u64 {
-        self.counter = self.counter.wrapping_add(GOLDEN);
+        self.counter = self.counter.wrapping_add(GAMMA);
         mix(self.counter)
     }
 

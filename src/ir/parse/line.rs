@@ -48,7 +48,7 @@ impl<'t> Line<'t> {
         found
     }
 
-    pub(super) fn expect(&mut self, token: char, after: &str) -> Result<(), Diagnostic> {
+    pub(super) fn require(&mut self, token: char, after: &str) -> Result<(), Diagnostic> {
         if self.eat(token) {
             return Ok(());
         }
