@@ -63,6 +63,19 @@ fn symbols_stay_symbols() {
 }
 
 #[test]
+fn symbols_have_any_name() {
+    for name in graphs::NAMES.iter().chain(&["my batch", "7", "a,b", "]", "inf"]) {
+        let g = Builder::new();
+        let x = g.input("x", DType::F32, [Dim::from(*name), 3.into()]);
+        g.output("y", x.mean(&[0]).broadcast_to([Dim::from(*name), 3.into()]));
+        let text = ir::print(&g.finish().expect("well typed"));
+        let graph = parse(&text);
+        assert_eq!(graph.node(graph.input("x").expect("declared")).types()[0].shape[0], Dim::from(*name));
+        assert_eq!(ir::print(&graph), text);
+    }
+}
+
+#[test]
 fn the_empty_graph_is_a_text() {
     let text = ir::print(&Graph::default());
     assert_eq!(text, "graph {\n}\n");
@@ -144,6 +157,10 @@ fn a_claimed_size_allocates_nothing() {
     }
     // A type alone is no allocation.
     parse("graph {\n%0 = input() {name=\"x\", role=data, type=f32[1000000000000,1000000000000]}\n}");
+    // One more than the longest axis.
+    let padded = "graph {\n%x = input() {name=\"x\", role=data, type=f32[4]}\n%v = constant() {value=f32[] [0.0]}\n\
+                  %y = pad(%x, %v) {axis=0, low=0, high=0, interior=6148914691236517204}\n}";
+    assert_eq!(reject(padded).code(), Code::Attribute);
     let deep = format!("graph {{\n%0 = constant() {{value={}\n}}", "[".repeat(1 << 20));
     assert!(reject(&deep).to_string().len() < 1000, "a report stays short");
     let long = format!("graph {{\n%{} = {}()\n}}", "a".repeat(1 << 20), "relu".repeat(1 << 18));
@@ -177,6 +194,38 @@ static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     texts.extend(graphs::cases().iter().map(|sample| ir::print(&sample.graph)));
     texts
 });
+
+/// Every number of every op's text, and every two that stand close, at the limits of their type.
+#[test]
+fn numbers_at_their_limits_never_panic() {
+    const LIMITS: &[&str] =
+        &["0", "1", "2147483648", "9223372036854775807", "18446744073709551614", "18446744073709551615"];
+    // One text of each form is enough, and the long ones hold no other ops.
+    let mut texts: Vec<&String> = TEXTS.iter().filter(|text| text.len() < 1000).collect();
+    texts.dedup_by_key(|text| text.split(|c: char| c.is_ascii_digit()).collect::<String>());
+    for text in texts {
+        let bytes = text.as_bytes();
+        let starts = |&at: &usize| bytes[at].is_ascii_digit() && !bytes[at - 1].is_ascii_alphanumeric();
+        let numbers: Vec<(usize, usize)> = (1..bytes.len())
+            .filter(starts)
+            .filter(|&at| bytes[at - 1] != b'%')
+            .map(|at| (at, at + text[at..].find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len() - at)))
+            .collect();
+        for (index, &(start, end)) in numbers.iter().enumerate() {
+            // Only the large ones are paired, each with that many numbers after it.
+            for (limit, others) in LIMITS.iter().zip([0, 0, 0, 1, 0, 2]) {
+                let one = format!("{}{limit}{}", &text[..start], &text[end..]);
+                let _ = ir::parse(&one);
+                for &(from, to) in numbers[index + 1..].iter().take(others) {
+                    for second in &LIMITS[3..] {
+                        let tail = &text[end..from];
+                        let _ = ir::parse(&format!("{}{limit}{tail}{second}{}", &text[..start], &text[to..]));
+                    }
+                }
+            }
+        }
+    }
+}
 
 // What a mutation puts in: the pieces that the grammar is made of, and numbers at their limits.
 const PIECES: &[&str] = &[

@@ -132,8 +132,7 @@ pub fn check_gradients<'a>(
             ];
             for (oracle, expected, tolerance) in probes {
                 let error = (gradient[entry] - expected).abs() / scale;
-                // A NaN is a difference too.
-                if !(error <= tolerance) {
+                if error.is_nan() || error > tolerance {
                     return Err(GradientMismatch::Differs {
                         output: loss.to_owned(),
                         input: input.clone(),

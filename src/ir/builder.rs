@@ -65,7 +65,7 @@ impl Builder {
             let hasher = &inner.hasher;
             inner.table.insert_unique(hash, id, |&id| rehash(hasher, &graph, id));
             if let Some(site) = node.op.site() {
-                inner.next_site = inner.next_site.max(site + 1);
+                inner.next_site = inner.next_site.max(site.saturating_add(1));
             }
         }
         inner.graph = graph;
@@ -272,6 +272,10 @@ impl Builder {
                 return None;
             }
         };
+        // A copied op keeps its site; the next new one must not draw there.
+        if let Some(site) = op.site() {
+            inner.next_site = inner.next_site.max(site.saturating_add(1));
+        }
         let id = inner.graph.append(Node { op, operands, types, origins: SmallVec::from_buf([origin]) });
         let (hasher, graph) = (&inner.hasher, &inner.graph);
         inner.table.insert_unique(hash, id, |&id| rehash(hasher, graph, id));

@@ -8,7 +8,7 @@
 //! }
 //! ```
 //! One line a node, `%id = op(operands) {attributes} : types`; `update %3 = %9` pairs a state input with its next
-//! value; a comment runs from `//` to the end of the line.
+//! value; a comment runs from `//` to the end of the line. A symbolic dimension whose name is no plain word is quoted.
 
 use super::{Graph, NodeId};
 use std::fmt::{self, Write};

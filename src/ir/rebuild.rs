@@ -85,17 +85,28 @@ impl<'g> Rebuild<'g> {
         self.builder.finish()
     }
 
+    /// Where an old node came from, in terms of the new graph. Gradient origins name nodes by id, which the copy
+    /// renumbers; where the primal was not copied, the line behind it is what remains.
+    fn source(&self, id: NodeId) -> Source {
+        let mut from = id;
+        loop {
+            match self.old.node(from).origins.first().map(|origin| origin.source) {
+                Some(Source::GradientOf(primal)) => match self.map[primal.index()].first() {
+                    Some(value) => return Source::GradientOf(value.node),
+                    None if primal < from => from = primal,
+                    None => break,
+                },
+                Some(source) => return source,
+                None => break,
+            }
+        }
+        Source::Rewritten { rule: "copy", from: id }
+    }
+
     fn insert_like(&mut self, id: NodeId, op: crate::op::Op, operands: &[Value]) {
         let node = self.old.node(id);
         let operands: Vec<Expr<'_>> = operands.iter().map(|&operand| self.builder.expr(operand)).collect();
-        // Gradient origins name nodes by id, which the copy renumbers.
-        let source = match node.origins.first().map(|origin| origin.source) {
-            Some(Source::GradientOf(primal)) => {
-                Source::GradientOf(self.map[primal.index()].first().map_or(primal, |value| value.node))
-            }
-            Some(source) => source,
-            None => Source::Rewritten { rule: "copy", from: id },
-        };
+        let source = self.source(id);
         let results = self.builder.attributed(source, || {
             let push = || match &op {
                 crate::op::Op::Input(input) => {

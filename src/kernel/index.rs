@@ -10,14 +10,17 @@ pub(crate) fn arg_max<T: Real>(x: &[T], y: &mut [i32], [outer, size, inner]: [us
             let mut best = 0;
             for s in 1..size {
                 let (candidate, so_far) = (at(s), at(best));
-                // `!=` with itself: NaN.
-                if so_far == so_far && (so_far < candidate || candidate != candidate) {
+                if !is_nan(so_far) && (so_far < candidate || is_nan(candidate)) {
                     best = s;
                 }
             }
             y[o * inner + i] = best as i32;
         }
     }
+}
+
+fn is_nan<T: Real>(value: T) -> bool {
+    value.to_f64().is_nan()
 }
 
 /// Rows of the identity; all zero for an index out of range.

@@ -55,7 +55,7 @@ pub(crate) fn batch_norm_train<T: Real>(
                 #[inline(always)]
                 |x, _, _, _| x,
             );
-            mean.iter_mut().for_each(|sum| *sum = *sum / count);
+            mean.iter_mut().for_each(|sum| *sum /= count);
             let centred = Sum { a: x, b: x, by_channel: [mean, gamma] };
             centred.run(
                 extent,
@@ -65,7 +65,7 @@ pub(crate) fn batch_norm_train<T: Real>(
                 |x, _, mean, _| (x - mean) * (x - mean),
             );
             for c in 0..extent.channels {
-                var[c] = var[c] / count;
+                var[c] /= count;
                 scale[c] = (var[c] + eps).rsqrt() * gamma[c];
             }
             let map = Each { a: x, b: x, by_channel: [mean, scale, beta, beta] };

@@ -12,6 +12,7 @@ pub(crate) trait Real:
     + std::ops::Mul<Output = Self>
     + std::ops::Div<Output = Self>
     + std::ops::AddAssign
+    + std::ops::DivAssign
     + PartialOrd
     + faer::traits::ComplexField
     + faer::traits::Conjugate<Canonical = Self>

@@ -195,16 +195,12 @@ impl<'b> LayerCx<'_, 'b> {
         if let Some(seed) = self.trace.variables.get(&path) {
             return Ok(seed.value);
         }
-        let spec =
-            VariableSpec { name: path, shape: vec![2], kind: VariableKind::Seed, initializer: Initializer::Zeros };
-        let key = self.declare(spec)?;
-        if self.trace.mode == Mode::Training {
-            let next = key + self.builder().constant(Tensor::vector(vec![0i32, 1]));
-            self.trace
-                .variables
-                .values_mut()
-                .filter(|v| v.value.value() == key.value())
-                .for_each(|v| v.next = Some(next));
+        let (name, initializer) = (path.clone(), Initializer::Zeros);
+        let key = self.declare(VariableSpec { name, shape: vec![2], kind: VariableKind::Seed, initializer })?;
+        if self.trace.mode == Mode::Training
+            && let Some(seed) = self.trace.variables.get_mut(&path)
+        {
+            seed.next = Some(key + self.trace.builder.constant(Tensor::vector(vec![0i32, 1])));
         }
         Ok(key)
     }
@@ -255,7 +251,7 @@ impl<'b> LayerCx<'_, 'b> {
         if index <= 0 || index >= rank {
             return Err(self
                 .mistake(Code::Attribute, format!("axis {axis} is out of range for its input {ty}"))
-                .help(format!("axis 0 is the batch; give 1 to {}, or −1 to {} from the end", rank - 1, 1 - rank)));
+                .help(format!("axis 0 is the batch; give 1 to {0}, or −1 to −{0} from the end", rank - 1)));
         }
         match ty.shape[index as usize] {
             Dim::Known(size) => Ok((index as usize, size)),

@@ -57,7 +57,7 @@ pub enum Initializer {
 }
 
 // The standard deviation of a standard normal truncated at ±2.
-const TRUNCATED_STDDEV: f64 = 0.879_625_661_034_239_78;
+const TRUNCATED_STDDEV: f64 = 0.879_625_661_034_239_8;
 
 impl Initializer {
     /// Why a variable of that shape cannot start so, and how to mend it.

@@ -29,7 +29,7 @@ impl Reshape {
         let product = known.map(|&axis| usize::try_from(axis).ok()).try_fold(1usize, |p, axis| p.checked_mul(axis?))?;
         let rest = match self.shape.iter().filter(|&&axis| axis == -1).count() {
             0 if product == size => 1,
-            1 if product > 0 && size % product == 0 => size / product,
+            1 if product > 0 && size.is_multiple_of(product) => size / product,
             _ => return None,
         };
         Some(self.shape.iter().map(|&axis| usize::try_from(axis).unwrap_or(rest)).collect())

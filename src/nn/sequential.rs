@@ -41,6 +41,7 @@ impl Sequential {
 
     /// Appends a layer.
     #[track_caller]
+    #[allow(clippy::should_implement_trait)] // Keras's word for it.
     pub fn add(mut self, layer: impl Into<Declared>) -> Sequential {
         self.layers.push((layer.into(), Location::caller()));
         self

@@ -135,7 +135,7 @@ pub(crate) fn parse_shape(text: &str) -> Option<Shape> {
         .map(|item| match item.parse::<usize>() {
             Ok(size) => Some(size.into()),
             Err(_) if is_symbol(item) => Some(item.into()),
-            Err(_) => None,
+            Err(_) => unquote(item).map(|name| name.as_str().into()),
         })
         .collect::<Option<Shape>>()
 }
@@ -145,7 +145,7 @@ pub(crate) fn parse_type(text: &str) -> Option<TensorType> {
     Some(TensorType::new(DType::from_name(dtype)?, parse_shape(shape)?))
 }
 
-/// A symbol is a letter or underscore, then letters, digits, `_`, `.` or `-`.
+/// A symbol that needs no quotes is a letter or underscore, then letters, digits, `_`, `.` or `-`.
 pub(crate) fn is_symbol(text: &str) -> bool {
     text.starts_with(|c: char| c.is_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'))
@@ -172,7 +172,20 @@ fn parse_literal(text: &str) -> Option<Literal> {
 /// The items of `[a,b,c]`.
 fn list(text: &str) -> Option<Vec<&str>> {
     let inner = text.trim().strip_prefix('[')?.strip_suffix(']')?.trim();
-    if inner.is_empty() { Some(Vec::new()) } else { Some(inner.split(',').map(str::trim).collect()) }
+    if inner.is_empty() {
+        return Some(Vec::new());
+    }
+    let (mut quoted, mut escaped) = (false, false);
+    let between = |c: char| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = quoted,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        c == ',' && !quoted
+    };
+    Some(inner.split(between).map(str::trim).collect())
 }
 
 /// `text` in quotes, with `"`, `\` and control characters escaped.

@@ -8,8 +8,8 @@ mod case;
 mod cx;
 mod list;
 
-pub(crate) use attr::quote;
 pub use attr::{Attr, AttrError, Attrs, Scalar};
+pub(crate) use attr::{is_symbol, quote};
 pub(crate) use case::SHAPES;
 pub use case::{Case, Domain, Sample};
 pub use cx::{Cotangent, EvalCx, InferCx, Mismatch, NoVjp, Types, VjpCx};

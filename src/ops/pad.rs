@@ -22,7 +22,7 @@ pub struct Pad {
 
 impl Pad {
     fn len(self, size: usize) -> Option<usize> {
-        let inside = if size == 0 { 0 } else { (size - 1).checked_mul(self.interior + 1)? + 1 };
+        let inside = if size == 0 { 0 } else { (size - 1).checked_mul(self.interior + 1)?.checked_add(1)? };
         inside.checked_add(self.low)?.checked_add(self.high)
     }
 }

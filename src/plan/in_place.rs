@@ -103,10 +103,9 @@ fn late_steps(plan: &Plan, candidates: &[Candidate], body: usize) -> Vec<bool> {
     for candidate in candidates {
         late[candidate.step] = true;
     }
-    for step in 0..body {
-        let kind = &plan.steps[step].kind;
-        late[step] |= kind.reads().iter().any(|&buffer| late_buffer[buffer]);
-        if late[step] {
+    for (Step { kind, .. }, late) in plan.steps.iter().zip(&mut late) {
+        *late |= kind.reads().iter().any(|&buffer| late_buffer[buffer]);
+        if *late {
             for buffer in kind.writes() {
                 late_buffer[buffer] = true;
             }

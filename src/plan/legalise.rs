@@ -50,8 +50,10 @@ fn expand_once(graph: &Graph) -> Result<Graph, PlanError> {
     let live = graph.live();
     let mut rebuild = Rebuild::new(graph);
     for id in graph.ids().filter(|id| live[id.index()]) {
-        if has_kernel(graph.node(id).op()) || !rebuild.expand(id) {
+        if has_kernel(graph.node(id).op()) {
             rebuild.copy(id);
+        } else if !rebuild.expand(id) {
+            unreachable!("{} has neither a kernel nor an expansion", graph.node(id).op().name());
         }
     }
     rebuild.finish().map_err(|errors| PlanError::Graph(Box::new(errors)))

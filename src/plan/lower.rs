@@ -2,7 +2,7 @@
 //! packed memory gets a copy.
 
 use super::fuse::Fusion;
-use super::step::{Gemm, MapCode, MapInput, MapInstruction, MapOp, MapOutput, Matrix, Pattern, Slot, Step, StepKind};
+use super::step::{Gemm, Matrix, Step, StepKind};
 use super::{Buffer, BufferId, Plan, Port, Storage, View, split_inputs};
 use crate::ir::{Bindings, DType, Graph, NodeId, Tensor, Value};
 use crate::op::Op;
@@ -37,13 +37,13 @@ pub(super) fn lower(graph: &Graph, shapes: &[Vec<Vec<usize>>], fusion: &Fusion, 
     lowering.finish()
 }
 
-struct Lowering<'a> {
-    graph: &'a Graph,
+pub(super) struct Lowering<'a> {
+    pub graph: &'a Graph,
     shapes: &'a [Vec<Vec<usize>>],
-    fusion: &'a Fusion,
+    pub fusion: &'a Fusion,
     plan: Plan,
     // For each node whose results exist in memory, a view of each.
-    views: Vec<SmallVec<[View; 1]>>,
+    pub views: Vec<SmallVec<[View; 1]>>,
     // Packed copies of views that were needed so, by value.
     packed: HashMap<Value, View>,
 }
@@ -64,11 +64,11 @@ impl Lowering<'_> {
         }
     }
 
-    fn dtype(&self, value: Value) -> DType {
+    pub fn dtype(&self, value: Value) -> DType {
         self.graph.ty(value).dtype
     }
 
-    fn shape(&self, value: Value) -> &[usize] {
+    pub fn shape(&self, value: Value) -> &[usize] {
         &self.shapes[value.node.index()][value.output as usize]
     }
 
@@ -90,16 +90,16 @@ impl Lowering<'_> {
         View::packed(buffer, dtype, &view_shape)
     }
 
-    fn push(&mut self, node: NodeId, kind: StepKind) {
+    pub fn push(&mut self, node: NodeId, kind: StepKind) {
         self.plan.steps.push(Step { node, kind });
     }
 
-    fn view(&self, value: Value) -> View {
+    pub fn view(&self, value: Value) -> View {
         self.views[value.node.index()][value.output as usize].clone()
     }
 
     /// The value's elements one after another, copied if need be.
-    fn packed(&mut self, value: Value) -> View {
+    pub fn packed(&mut self, value: Value) -> View {
         let view = self.view(value);
         // A window that starts inside a buffer is packed too, but kernels take whole buffers.
         if view.is_packed() && view.offset == 0 && self.plan.buffers[view.buffer].len == view.len() {
@@ -124,7 +124,7 @@ impl Lowering<'_> {
     }
 
     /// New arena buffers for the results of a node.
-    fn results(&mut self, id: NodeId) -> SmallVec<[BufferId; 3]> {
+    pub fn results(&mut self, id: NodeId) -> SmallVec<[BufferId; 3]> {
         let mut buffers = SmallVec::new();
         for output in 0..self.graph.node(id).types().len() as u32 {
             let value = Value { node: id, output };
@@ -337,102 +337,6 @@ impl Lowering<'_> {
         (matrix, m, k)
     }
 
-    /// Emits a fused group at the position of its last member.
-    fn map(&mut self, last: NodeId, group: usize) {
-        let members = &self.fusion.members[group];
-        let mut map = MapCode {
-            len: self.shape(Value::first(last)).iter().product(),
-            inputs: Vec::new(),
-            code: Vec::new(),
-            outputs: Vec::new(),
-            scratch: 0,
-        };
-        let mut slots: HashMap<NodeId, Slot> = HashMap::new();
-        for &member in members {
-            let node = self.graph.node(member);
-            let mut operands = [Slot::Unused; 3];
-            for (slot, &operand) in operands.iter_mut().zip(node.operands()) {
-                *slot = self.map_operand(&mut map, &slots, operand);
-            }
-            let operand_dtype = |slot: usize| self.dtype(node.operands()[slot]);
-            let (op, dtype) = match node.op() {
-                Op::Unary(op) => (MapOp::Unary(*op), operand_dtype(0)),
-                Op::Binary(op) => (MapOp::Binary(*op), operand_dtype(0)),
-                Op::Compare(op) => (MapOp::Compare(*op), operand_dtype(0)),
-                Op::Select(_) => (MapOp::Select, operand_dtype(1)),
-                Op::Cast(op) => (MapOp::Cast(op.dtype), operand_dtype(0)),
-                other => unreachable!("{} is not element-wise", other.name()),
-            };
-            let result = if self.fusion.stored[member.index()] {
-                let buffer = self.results(member)[0];
-                let dtype = self.dtype(Value::first(member));
-                let slot = Slot::Output(map.outputs.len());
-                map.outputs.push(MapOutput { buffer, dtype, from: slot });
-                slot
-            } else {
-                map.scratch += 1;
-                Slot::Scratch(map.scratch - 1)
-            };
-            slots.insert(member, result);
-            map.code.push(MapInstruction { op, dtype, operands, result });
-        }
-        reuse_scratch(&mut map);
-        self.push(last, StepKind::Map(map));
-        self.alias_stored_members(members);
-    }
-
-    /// The slot of a member's operand: another member (through reshapes), or an input of the map.
-    fn map_operand(&mut self, map: &mut MapCode, slots: &HashMap<NodeId, Slot>, operand: Value) -> Slot {
-        let mut source = operand;
-        loop {
-            if let Some(&slot) = slots.get(&source.node) {
-                return slot;
-            }
-            match self.graph.node(source.node).op() {
-                Op::Reshape(_) | Op::StopGradient(_) if self.views[source.node.index()].is_empty() => {
-                    source = self.graph.node(source.node).operands()[0];
-                }
-                _ => break,
-            }
-        }
-        let view = self.view(source);
-        let (view, pattern) = match view.pattern() {
-            Some(pattern) => (view, pattern),
-            None => (self.packed(source), Pattern::Full),
-        };
-        let input = MapInput { buffer: view.buffer, offset: view.offset, dtype: view.dtype, pattern };
-        let index = map.inputs.iter().position(|have| *have == input).unwrap_or_else(|| {
-            map.inputs.push(input);
-            map.inputs.len() - 1
-        });
-        Slot::Input(index)
-    }
-
-    /// Gives views to reshapes of members that were visited before the group was emitted.
-    fn alias_stored_members(&mut self, members: &[NodeId]) {
-        for &member in members {
-            if self.fusion.stored[member.index()] {
-                self.alias_users(member);
-            }
-        }
-    }
-
-    fn alias_users(&mut self, id: NodeId) {
-        let mut pending = vec![id];
-        while let Some(id) = pending.pop() {
-            let view = self.view(Value::first(id));
-            let users: Vec<NodeId> = self.graph.users(id).map(|(user, _)| user).collect();
-            for user in users {
-                let is_alias = matches!(self.graph.node(user).op(), Op::Reshape(_) | Op::StopGradient(_));
-                if is_alias && self.views[user.index()].is_empty() {
-                    let alias = view.reshaped(self.shape(Value::first(user)));
-                    self.views[user.index()].push(alias);
-                    pending.push(user);
-                }
-            }
-        }
-    }
-
     fn finish(mut self) -> Plan {
         let graph = self.graph;
         for (name, value) in graph.outputs() {
@@ -484,40 +388,4 @@ fn gather(constant: &Tensor, view: &View) -> Tensor {
         Array::Bool(array) => walk(&|at| f64::from(u8::from(array.data[at]))),
     };
     Tensor::from_f64(constant.dtype(), dense.shape, dense.data).unwrap_or_else(|_| constant.clone())
-}
-
-/// Lets scratch slots whose last reader has run hold later results, so that a chunk's working set stays small.
-fn reuse_scratch(map: &mut MapCode) {
-    let mut last_use = vec![0; map.scratch];
-    for (at, instruction) in map.code.iter().enumerate() {
-        for slot in instruction.operands {
-            if let Slot::Scratch(slot) = slot {
-                last_use[slot] = at;
-            }
-        }
-    }
-    let mut renamed = vec![usize::MAX; map.scratch];
-    let (mut free, mut used): (Vec<usize>, usize) = (Vec::new(), 0);
-    for (at, instruction) in map.code.iter_mut().enumerate() {
-        let mut dying: SmallVec<[usize; 3]> = SmallVec::new();
-        for slot in &mut instruction.operands {
-            if let Slot::Scratch(old) = *slot {
-                if last_use[old] == at && !dying.contains(&old) {
-                    dying.push(old);
-                }
-                *slot = Slot::Scratch(renamed[old]);
-            }
-        }
-        if let Slot::Scratch(old) = instruction.result {
-            // A result never shares a slot with an operand of the same instruction.
-            let new = free.pop().unwrap_or_else(|| {
-                used += 1;
-                used - 1
-            });
-            renamed[old] = new;
-            instruction.result = Slot::Scratch(new);
-        }
-        free.extend(dying.into_iter().map(|old| renamed[old]));
-    }
-    map.scratch = used;
 }

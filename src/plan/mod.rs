@@ -2,13 +2,14 @@
 //!
 //! The way there, a file each: symbols are bound and composites without a kernel are expanded ([`legalise`]);
 //! element-wise nodes are gathered into fused maps ([`fuse`]); each remaining node becomes kernel calls over views
-//! ([`lower`]); state is updated in place where no one still reads the old value ([`in_place`]); and buffers whose
+//! ([`lower`], [`lower_map`]); state is updated in place where no one still reads the old value ([`in_place`]); and buffers whose
 //! lifetimes do not meet share memory ([`memory`]).
 
 mod fuse;
 mod in_place;
 mod legalise;
 mod lower;
+mod lower_map;
 mod memory;
 mod print;
 mod step;

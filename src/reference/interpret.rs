@@ -14,7 +14,7 @@ pub enum EvalError {
         /// The input's name.
         name: String,
         /// Its declared type.
-        ty: TensorType,
+        ty: Box<TensorType>,
     },
     /// A value was fed under a name that the graph does not have.
     #[error("the graph has no input `{name}`; it has {known}")]
@@ -30,7 +30,7 @@ pub enum EvalError {
         /// The input's name.
         name: String,
         /// Its declared type.
-        ty: TensorType,
+        ty: Box<TensorType>,
         /// What was fed, and under which earlier bindings.
         found: String,
     },
@@ -87,7 +87,7 @@ fn run<S: Number>(
             continue;
         }
         if let Op::Input(input) = &node.op {
-            let (name, ty) = (input.name().to_owned(), node.types()[0].clone());
+            let (name, ty) = (input.name().to_owned(), Box::new(node.types()[0].clone()));
             let Some(array) = feeds.get(&name) else { return Err(EvalError::MissingInput { name, ty }) };
             if !array.fits(&ty, &ty.shape.resolve(&bindings)?) {
                 let found = format!("a value of shape {:?} (with {})", array.shape(), describe_bindings(&bindings));
@@ -120,7 +120,7 @@ pub(crate) fn bind<'a>(
             });
         if !fits {
             let found = format!("a value of shape {shape:?} (with {})", describe_bindings(&bindings));
-            return Err(EvalError::WrongInput { name: name.to_owned(), ty: ty.clone(), found });
+            return Err(EvalError::WrongInput { name: name.to_owned(), ty: Box::new(ty.clone()), found });
         }
     }
     Ok(bindings)

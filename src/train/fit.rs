@@ -1,6 +1,7 @@
 //! The training loop: epochs of shuffled batches through the one step graph.
 
 use super::error::TrainError;
+use super::event::Event;
 use super::history::{EpochRecord, History};
 use super::progress::{Progress, Reporter};
 use super::samples::{Examples, Samples};
@@ -73,32 +74,6 @@ impl Fit {
         self.progress = Progress::Silent;
         self
     }
-}
-
-/// What happens in a fit, as it happens.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// An epoch begins.
-    EpochStarted {
-        /// Counted from 1.
-        epoch: usize,
-        /// Steps it will take.
-        steps: usize,
-    },
-    /// A step is done.
-    Step {
-        /// The epoch, from 1.
-        epoch: usize,
-        /// The step, from 1.
-        step: usize,
-        /// The loss of this step's batch.
-        loss: f64,
-        /// Mean loss of the epoch so far.
-        mean_loss: f64,
-    },
-    /// An epoch is done and validated.
-    EpochEnded(&'a EpochRecord),
 }
 
 impl Trainer {

@@ -22,6 +22,7 @@
 //! ```
 
 mod error;
+mod event;
 mod fit;
 mod history;
 mod loss;
@@ -35,7 +36,8 @@ mod trainer;
 mod weights;
 
 pub use error::TrainError;
-pub use fit::{Event, Fit, Order};
+pub use event::Event;
+pub use fit::{Fit, Order};
 pub use history::{EpochRecord, Evaluation, History};
 pub use loss::Loss;
 pub use metric::Metric;

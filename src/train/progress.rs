@@ -1,6 +1,6 @@
 //! How a fit shows what it does.
 
-use super::fit::Event;
+use super::event::Event;
 use super::history::{EpochRecord, Evaluation};
 use std::io::{IsTerminal, Write};
 

@@ -260,4 +260,29 @@ fn a_rebuilt_graph_is_valid() {
     let rebuilt = rebuild.finish().unwrap();
     assert!(rebuilt.len() < graph.len());
     verify(&rebuilt).unwrap();
+    // The primals of the first cotangents are gone: their lines are kept, not their ids.
+    let gradient_of = |graph: &Graph, id: NodeId| match graph.node(id).origins[0].source {
+        Source::GradientOf(primal) => Some(graph.node(primal).op.name()),
+        _ => None,
+    };
+    let last = |graph: &Graph| graph.ids().next_back().unwrap();
+    assert_eq!(gradient_of(&rebuilt, last(&rebuilt)), gradient_of(&graph, last(&graph)));
+    for id in rebuilt.ids() {
+        assert!(rebuilt.place(id).is_some(), "{}", rebuilt.describe(id));
+    }
+}
+
+#[test]
+fn a_new_dropout_draws_at_a_new_site() {
+    let g = Builder::new();
+    let (x, key) = (g.input("x", DType::F32, ["n"]), g.input("key", DType::I32, [2]));
+    g.output("y", x.dropout(key, 0.5));
+    let graph = g.finish().unwrap();
+    let mut rebuild = Rebuild::new(&graph);
+    for id in graph.ids() {
+        rebuild.copy(id);
+    }
+    let input = |name: &str| rebuild.get(Value::first(graph.inputs[name]));
+    rebuild.builder().output("z", input("x").exp().dropout(input("key"), 0.5));
+    verify(&rebuild.finish().unwrap()).unwrap();
 }
