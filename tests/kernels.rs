@@ -195,6 +195,10 @@ fn state_is_updated_as_if_all_at_once() {
     let x = g.input("x", DType::F64, [batch, 700usize.into()]);
     let state = |name: &str| g.state(name, DType::F64, [700usize]);
     let (a, b, c, d, w, v) = (state("a"), state("b"), state("c"), state("d"), state("w"), state("v"));
+    // One map writes p over itself and still reads the old p for q.
+    let (p, q) = (state("p"), state("q"));
+    g.update(p, p * 0.5);
+    g.update(q, p * 0.5 + p);
     g.update(a, b);
     g.update(b, a);
     g.update(c, c + a * 2.0);
@@ -210,7 +214,7 @@ fn state_is_updated_as_if_all_at_once() {
     g.update(count, count + g.scalar(DType::I32, 1.0));
     let graph = g.finish().unwrap();
     let mut random = Random(3);
-    let mut feeds: IndexMap<String, Tensor> = ["a", "b", "c", "d", "w", "v"]
+    let mut feeds: IndexMap<String, Tensor> = ["a", "b", "c", "d", "w", "v", "p", "q"]
         .into_iter()
         .map(|name| (name.to_owned(), random.tensor(&Sample::any(&[700]), DType::F64)))
         .collect();
