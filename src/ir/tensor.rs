@@ -180,6 +180,11 @@ impl Tensor {
         &mut self.data
     }
 
+    /// The buffer, taken out of the tensor.
+    pub fn into_data(self) -> TensorData {
+        self.data
+    }
+
     /// The elements, if they are of type `E`.
     pub fn as_slice<E: Element>(&self) -> Option<&[E]> {
         E::slice(&self.data)

@@ -42,6 +42,5 @@ pub use history::{EpochRecord, Evaluation, History};
 pub use loss::Loss;
 pub use metric::Metric;
 pub use optimizer::{Adam, AdamW, Clip, Optimizer, RmsProp, Sgd, StepCx, Stepped, Trained, UpdateRule, Updates};
-pub use progress::Progress;
 pub use samples::{Examples, Samples};
 pub use trainer::{Trainer, TrainerBuilder};

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 
 /// Where and how progress is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Progress {
+pub(super) enum Progress {
     /// A bar while an epoch runs if standard error is a terminal, and a line an epoch on standard output.
     #[default]
     Auto,

@@ -33,7 +33,8 @@ impl Samples {
                 "a scalar holds no examples; give a tensor whose first axis counts them".into(),
             ));
         };
-        Ok(Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Values(tensor.data().clone())) })
+        let shape = shape.to_vec();
+        Ok(Samples { shape, len, data: Arc::new(Data::Values(tensor.into_data())) })
     }
 
     /// Bytes that stand for `byte / divisor`, each example of that shape.

@@ -7,12 +7,13 @@ use super::weights::Weights;
 use super::{Evaluation, Loss, Metric, Optimizer};
 use crate::exec::Executable;
 use crate::interchange::safetensors;
-use crate::ir::{Bindings, DType, Dim, Graph, Symbol, Tensor, TensorType};
+use crate::ir::{Bindings, DType, Dim, Element, Graph, Symbol, Tensor, TensorType};
 use crate::nn::Model;
 use crate::op::Op;
 use indexmap::IndexMap;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
@@ -207,21 +208,20 @@ impl Trainer {
             return Err(TrainError::Examples("the inputs hold different numbers of examples".into()));
         }
         let types = self.recipe.model.output_types(self.recipe.float);
-        let mut collected: Vec<Vec<f64>> = vec![Vec::new(); types.len()];
+        let shape = |ty: &TensorType| -> Vec<usize> {
+            std::iter::once(count).chain(ty.shape.iter().skip(1).map(|dim| dim.known().unwrap_or(1))).collect()
+        };
+        let mut outputs: Vec<Tensor> = types.values().map(|ty| Tensor::zeros(ty.dtype, shape(ty))).collect();
         let sources: Vec<&Samples> = inputs.iter().collect();
-        self.each_batch(Stage::Inference, &sources, |run, _| {
-            for (index, values) in collected.iter_mut().enumerate() {
-                values.extend(run.output_tensor(index).map(|tensor| tensor.to_f64()).unwrap_or_default());
+        let mut done = 0;
+        self.each_batch(Stage::Inference, &sources, |run, rows| {
+            for (index, output) in outputs.iter_mut().enumerate() {
+                write_rows(run, index, output, done..done + rows);
             }
+            done += rows;
             Ok(())
         })?;
-        let tensor = |(ty, values): (&TensorType, Vec<f64>)| {
-            let each = ty.shape.iter().skip(1).map(|dim| dim.known().unwrap_or(1));
-            let shape: Vec<usize> = std::iter::once(count).chain(each).collect();
-            // f64 holds every element type exactly.
-            Tensor::from_f64(ty.dtype, shape, values).map_err(|error| TrainError::Examples(error.to_string()))
-        };
-        types.values().zip(collected).map(tensor).collect()
+        Ok(outputs)
     }
 
     /// Writes every variable of the model, and with it the optimiser's, to a safetensors file.
@@ -349,6 +349,22 @@ impl Trainer {
             }
         }
         Ok(())
+    }
+}
+
+/// Copies an output of a run into the given rows of a larger tensor.
+fn write_rows(run: &Executable, index: usize, to: &mut Tensor, rows: Range<usize>) {
+    fn copy<E: Element>(run: &Executable, index: usize, to: &mut Tensor, rows: Range<usize>) {
+        if let (Some(from), Some(to)) = (run.output::<E>(index), to.as_mut_slice::<E>()) {
+            let each = from.len() / rows.len().max(1);
+            to[rows.start * each..rows.end * each].copy_from_slice(from);
+        }
+    }
+    match to.dtype() {
+        DType::F32 => copy::<f32>(run, index, to, rows),
+        DType::F64 => copy::<f64>(run, index, to, rows),
+        DType::I32 => copy::<i32>(run, index, to, rows),
+        DType::Bool => copy::<bool>(run, index, to, rows),
     }
 }
 
