@@ -1,9 +1,9 @@
 //! From a graph to a flat list of kernel calls over one arena: nothing is allocated or decided when a plan runs.
 //!
-//! The way there, a file each: symbols are bound and composites without a kernel are expanded ([`legalise`]);
-//! element-wise nodes are gathered into fused maps ([`fuse`]); each remaining node becomes kernel calls over views
-//! ([`lower`], [`lower_map`]); state is updated in place where no one still reads the old value ([`in_place`]); and buffers whose
-//! lifetimes do not meet share memory ([`memory`]).
+//! The way there, a file each: symbols are bound and composites without a kernel are expanded (`legalise`);
+//! element-wise nodes are gathered into fused maps (`fuse`); each remaining node becomes kernel calls over views
+//! (`lower`, `lower_map`); state is updated in place where no one still reads the old value (`in_place`); and buffers
+//! whose lifetimes do not meet share memory (`memory`).
 
 mod fuse;
 mod in_place;
@@ -19,7 +19,7 @@ pub(crate) use memory::{ALIGNMENT, CHUNK};
 pub(crate) use step::{Gemm, MapCode, MapInstruction, MapOp, Matrix, Pattern, Slot, Step, StepKind};
 pub(crate) use view::View;
 
-use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Tensor, UnboundSymbol};
+use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Tensor, UnboundSymbol, verify};
 use crate::op::Role;
 
 /// A graph could not be planned.
@@ -103,6 +103,9 @@ impl Plan {
     /// A symbol without a size, or a value too large to address.
     pub fn new(graph: &Graph, bindings: &Bindings) -> Result<Plan, PlanError> {
         let legal = legalise::legalise(graph)?;
+        if cfg!(debug_assertions) {
+            verify(&legal).map_err(|errors| PlanError::Graph(Box::new(errors)))?;
+        }
         let shapes = concrete_shapes(&legal, bindings)?;
         let fusion = fuse::fuse(&legal, &shapes);
         let mut plan = lower::lower(&legal, &shapes, &fusion, bindings);

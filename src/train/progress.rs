@@ -2,7 +2,7 @@
 
 use super::event::Event;
 use super::history::{EpochRecord, Evaluation};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 /// Where and how progress is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,11 +68,11 @@ impl Reporter {
 
     #[cfg(feature = "cli")]
     fn start_bar(&mut self, epoch: usize, steps: usize) {
-        if !std::io::stderr().is_terminal() {
+        if !std::io::IsTerminal::is_terminal(&std::io::stderr()) {
             return;
         }
         let bar = indicatif::ProgressBar::new(steps as u64);
-        let template = "{prefix} {bar:30.cyan} {pos}/{len}  {per_sec}  {msg}";
+        let template = "{prefix} {bar:30.cyan} {pos}/{len}  {msg}  {eta} left";
         if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
