@@ -34,8 +34,8 @@ fn golden() -> Option<Golden> {
         return None;
     }
     let set = |name: &str, count: usize| {
-        let images = idx::read_images(&data.join(format!("{name}-images-idx3-ubyte"))).unwrap();
-        let labels = idx::read_labels(&data.join(format!("{name}-labels-idx1-ubyte"))).unwrap();
+        let images = idx::read_images(data.join(format!("{name}-images-idx3-ubyte"))).unwrap();
+        let labels = idx::read_labels(data.join(format!("{name}-labels-idx1-ubyte"))).unwrap();
         let classes = FASHION_CLASSES.len();
         ImageSet::new(images.pixels, labels, images.rows, images.cols, classes).unwrap().first(count).unwrap()
     };

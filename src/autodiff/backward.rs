@@ -39,17 +39,23 @@ impl ReverseRules for OpRules {}
 #[track_caller]
 pub fn gradients<'b>(losses: &[Expr<'b>], wrt: &[Expr<'b>]) -> Result<Vec<Expr<'b>>, Diagnostic> {
     let caller = Location::caller();
-    if let Some(loss) = losses.iter().find(|loss| !loss.is_poisoned() && loss.rank() != 0) {
-        let title = format!("a loss must be a scalar, found {}", loss.ty());
-        return Err(Diagnostic::new(Code::Shape, title)
+    let wrong = |loss: &&Expr<'b>| !loss.is_poisoned() && (loss.rank() != 0 || !loss.dtype().is_float());
+    if let Some(loss) = losses.iter().find(wrong) {
+        let ty = loss.ty();
+        let (code, help) = if ty.dtype.is_float() {
+            (Code::Shape, "reduce it with `.mean_all()` or `.sum_all()`, or use `vjp` with a cotangent of its shape")
+        } else {
+            (Code::DType, "a count or an index is piecewise constant: take a smooth loss, such as a cross-entropy")
+        };
+        return Err(Diagnostic::new(code, format!("a loss must be an f32 or f64 scalar, found {ty}"))
             .at(caller)
             .note(loss.builder().graph().describe(loss.value().node))
-            .help("reduce it with `.mean_all()` or `.sum_all()`, or use `vjp` with a cotangent of its shape"));
+            .help(help));
     }
     let Some(builder) = losses.first().or(wrt.first()).map(|expr| expr.builder()) else { return Ok(Vec::new()) };
     builder.attributed(Source::User(caller), || {
         let seeds: Vec<Cotangent<'b>> = losses.iter().map(|loss| Cotangent::Value(loss.scalar_like(1.0))).collect();
-        let cotangents = vjp(losses, &seeds, wrt)?;
+        let cotangents = vjp_at(&OpRules, losses, &seeds, wrt, caller)?;
         let materialise =
             |(cotangent, x): (Cotangent<'b>, &Expr<'b>)| cotangent.value().unwrap_or_else(|| x.zeros_like());
         Ok(cotangents.into_iter().zip(wrt).map(materialise).collect())
@@ -77,12 +83,30 @@ pub fn vjp_with<'b>(
     cotangents: &[Cotangent<'b>],
     wrt: &[Expr<'b>],
 ) -> Result<Vec<Cotangent<'b>>, Diagnostic> {
-    let caller = Location::caller();
+    vjp_at(rules, outputs, cotangents, wrt, Location::caller())
+}
+
+/// [`vjp_with`], with the line that mistakes are reported at.
+fn vjp_at<'b>(
+    rules: &dyn ReverseRules,
+    outputs: &[Expr<'b>],
+    cotangents: &[Cotangent<'b>],
+    wrt: &[Expr<'b>],
+    caller: &'static Location<'static>,
+) -> Result<Vec<Cotangent<'b>>, Diagnostic> {
     let Some(builder) = outputs.first().or(wrt.first()).map(|expr| expr.builder()) else { return Ok(Vec::new()) };
+    check_counts("outputs", outputs.len(), "cotangents", cotangents.len(), caller)?;
     let seeds = cotangents.iter().filter_map(|cotangent| cotangent.value());
-    if outputs.iter().chain(wrt).copied().chain(seeds).any(Expr::is_poisoned) {
+    let all: Vec<Expr<'b>> = outputs.iter().chain(wrt).copied().chain(seeds).collect();
+    if all.iter().any(|expr| expr.is_poisoned()) {
         // The mistake is already on the builder's list; what follows from it would only hide it.
         return Ok(wrt.iter().map(|_| Cotangent::Zero).collect());
+    }
+    if let Some(foreign) = all.iter().find(|expr| !std::ptr::eq(expr.builder(), builder)) {
+        return Err(Diagnostic::new(Code::Graph, "a gradient was asked for across two graphs")
+            .at(caller)
+            .note(format!("of another graph: {}", foreign.builder().graph().describe(foreign.value().node)))
+            .help("differentiate expressions of one builder by expressions of the same one"));
     }
     for x in wrt {
         if !x.dtype().is_float() {
@@ -98,13 +122,33 @@ pub fn vjp_with<'b>(
         if let Cotangent::Value(seed) = cotangent {
             if seed.ty() != output.ty() {
                 let title = format!("the cotangent of {} is {}", output.ty(), seed.ty());
-                return Err(Diagnostic::new(Code::Shape, title).at(caller).help("give it the type of its output"));
+                let of = builder.graph().describe(output.value().node);
+                let help = "give it the type of its output";
+                return Err(Diagnostic::new(Code::Shape, title)
+                    .at(caller)
+                    .note(format!("the output is {of}"))
+                    .help(help));
             }
             sweep.add(output.value(), *seed);
         }
     }
     sweep.run()?;
     Ok(wrt.iter().map(|x| sweep.cotangent(x.value())).collect())
+}
+
+/// Refuses lists that belong together but differ in length.
+pub(super) fn check_counts(
+    ones: &str,
+    one_count: usize,
+    others: &str,
+    other_count: usize,
+    caller: &'static Location<'static>,
+) -> Result<(), Diagnostic> {
+    if one_count == other_count {
+        return Ok(());
+    }
+    let title = format!("there are {one_count} {ones}, but {other_count} {others}");
+    Err(Diagnostic::new(Code::Graph, title).at(caller).help("give one for each, in the same order"))
 }
 
 struct Sweep<'r, 'b> {

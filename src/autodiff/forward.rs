@@ -3,7 +3,7 @@
 //! `vjp(u) = Jᵀu` is linear in `u`, so its own reverse sweep with respect to `u` is `Jv`: the Jacobian–vector product
 //! (J. Townsend, "A new trick for calculating Jacobian vector products", 2017).
 
-use super::backward::{gradients, vjp};
+use super::backward::{check_counts, gradients, vjp};
 use crate::ir::{Code, Diagnostic, Expr, Tensor};
 use crate::op::{Cotangent, Role};
 use std::panic::Location;
@@ -15,6 +15,7 @@ use std::panic::Location;
 #[track_caller]
 pub fn jvp<'b>(output: Expr<'b>, wrt: &[Expr<'b>], tangents: &[Expr<'b>]) -> Result<Expr<'b>, Diagnostic> {
     let builder = output.builder();
+    check_counts("values", wrt.len(), "tangents", tangents.len(), Location::caller())?;
     if output.is_poisoned() {
         return Ok(output);
     }
@@ -44,6 +45,7 @@ pub fn jvp<'b>(output: Expr<'b>, wrt: &[Expr<'b>], tangents: &[Expr<'b>]) -> Res
 /// As [`gradients`].
 #[track_caller]
 pub fn hvp<'b>(loss: Expr<'b>, wrt: &[Expr<'b>], vectors: &[Expr<'b>]) -> Result<Vec<Expr<'b>>, Diagnostic> {
+    check_counts("values", wrt.len(), "vectors", vectors.len(), Location::caller())?;
     let first = gradients(&[loss], wrt)?;
     let slopes = first.iter().zip(vectors).map(|(&gradient, &vector)| (gradient * vector.stop_gradient()).sum_all());
     match slopes.reduce(|a, b| a + b) {
@@ -63,6 +65,7 @@ pub fn jacobian<'b>(output: Expr<'b>, wrt: Expr<'b>) -> Result<Expr<'b>, Diagnos
     let Some(shape) = ty.shape.known() else {
         return Err(Diagnostic::new(Code::Shape, format!("the Jacobian of {ty} has no fixed number of rows"))
             .at(Location::caller())
+            .note(format!("the output is {}", builder.graph().describe(output.value().node)))
             .help("take it of an output of known shape, or use `vjp` and `jvp`"));
     };
     let len: usize = shape.iter().product();

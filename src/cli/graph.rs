@@ -47,8 +47,8 @@ pub(super) struct Args {
     #[arg(long)]
     origins: bool,
     /// Batch size of the plan.
-    #[arg(long, default_value_t = 32)]
-    batch: usize,
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), CommandError> {
@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
         Stage::Evaluation => show(trainer.evaluation_graph()),
         Stage::Training => show(trainer.training_graph()),
         Stage::Plan => {
-            let bindings = Bindings::from([(Symbol::new("batch"), args.batch)]);
+            let bindings = Bindings::from([(Symbol::new("batch"), args.batch as usize)]);
             Plan::new(trainer.training_graph(), &bindings)?.to_string()
         }
     })

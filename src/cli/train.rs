@@ -7,7 +7,7 @@ use crate::zoo;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Trains with SGD, Nesterov momentum and time-based decay, as the tutorial does.
 #[derive(Debug, clap::Args)]
@@ -27,13 +27,13 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Learning rate of the first step.
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.01, value_parser = not_negative)]
     learning_rate: f64,
     /// Momentum (Nesterov's); 0 is plain gradient descent.
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 0.9, value_parser = share)]
     momentum: f64,
     /// Time-based decay: step t uses learning_rate / (1 + decay·t).
-    #[arg(long, default_value_t = 1e-6)]
+    #[arg(long, default_value_t = 1e-6, value_parser = not_negative)]
     decay: f64,
     /// Float type of weights and arithmetic.
     #[arg(long, value_enum, default_value_t = Float::F32)]
@@ -43,8 +43,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     hold_out: usize,
     /// Train on the first N images only.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// Write the trained weights to this safetensors file.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -54,17 +54,32 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), CommandError> {
+    if let Some(path) = &args.save {
+        check_target(path)?;
+    }
     let model = zoo::tutorial(args.bn.into())?;
     let parameters = count_params(&model);
     let fashion = args.data.load()?;
     let train = match args.limit {
-        Some(limit) => fashion.train.first(limit)?,
+        Some(limit) => fashion.train.first(limit as usize)?,
         None => fashion.train,
     };
+    if args.hold_out >= train.len() {
+        let (count, all) = (args.hold_out, train.len());
+        return Err(format!("--hold-out {count} leaves none of the {all} training images; hold out fewer").into());
+    }
     let (fitted, validated) = match args.hold_out {
         0 => (Examples::try_from(&train)?, Examples::try_from(&train.first(5000)?)?),
         count => (Examples::try_from(&train.range(count..train.len())?)?, Examples::try_from(&train.first(count)?)?),
     };
+    let (count, batch) = (fitted.len(), args.batch as usize);
+    if args.bn != Placement::None && (batch == 1 || count % batch == 1) {
+        return Err(format!(
+            "--batch {batch} makes a batch of one of the {count} training images, from which batch norm cannot learn; \
+             choose another --batch, or another number of images"
+        )
+        .into());
+    }
     let test = Examples::try_from(&fashion.test)?;
     // The pixels live on in `fitted` and `validated`.
     drop((train, fashion.test));
@@ -72,14 +87,15 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     if args.momentum != 0.0 {
         optimizer = optimizer.momentum(args.momentum).nesterov();
     }
-    if !args.json {
-        print(&model.summary())?;
-    }
+    let summary = model.summary();
     let mut trainer = Trainer::new(model, optimizer, Loss::SparseCategoricalCrossentropy)
         .metric(Metric::Accuracy)
         .seed(args.seed)
         .float(args.float.into())
         .compile()?;
+    if !args.json {
+        print(&summary)?;
+    }
     let mut fit = Fit::new().epochs(args.epochs as usize).batch_size(args.batch as usize).validation(validated);
     if args.json {
         fit = fit.silent();
@@ -103,6 +119,31 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     if let Some(path) = &args.save {
         trainer.save(path, &metadata(args))?;
         eprintln!("weights written to {}", path.display());
+    }
+    Ok(())
+}
+
+fn number(text: &str, fits: impl Fn(f64) -> bool, range: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|&number| fits(number)).ok_or_else(|| format!("give {range}"))
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    number(text, |number| number >= 0.0 && number.is_finite(), "a finite number, not negative")
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, |number| (0.0..1.0).contains(&number), "a number from 0 up to, not including, 1")
+}
+
+/// Refuses a file that could not be written after hours of training.
+fn check_target(path: &Path) -> Result<(), CommandError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let message = format!("--save {}: there is no directory {}; make it first", path.display(), folder.display());
+        return Err(message.into());
+    }
+    if path.is_dir() {
+        return Err(format!("--save {}: this is a directory; name a file in it", path.display()).into());
     }
     Ok(())
 }

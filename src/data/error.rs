@@ -194,7 +194,7 @@ pub enum DataError {
     },
 
     /// A part of a set was asked for that the set does not have.
-    #[error("images {start}..{end}: expected a range that is not empty within 0..{len}; ask for fewer images")]
+    #[error("images {start}..{end}: expected at least one image, within 0..{len}; ask for another range")]
     Range {
         /// The first image asked for.
         start: usize,

@@ -1,7 +1,7 @@
 //! One block of memory, aligned to cache lines.
 
 use crate::plan::ALIGNMENT;
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
 /// A zeroed block of bytes, aligned to [`ALIGNMENT`].
@@ -16,16 +16,12 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    pub(super) fn new(bytes: usize) -> Arena {
-        let Ok(layout) = Layout::from_size_align(bytes.max(1), ALIGNMENT) else {
-            unreachable!("the planner bounds every size: it adds up values that fit in memory")
-        };
+    /// `None` where the system has no such block.
+    pub(super) fn new(bytes: usize) -> Option<Arena> {
+        let layout = Layout::from_size_align(bytes.max(1), ALIGNMENT).ok()?;
         // SAFETY: the layout is not empty.
         let start = unsafe { alloc_zeroed(layout) };
-        match NonNull::new(start) {
-            Some(start) => Arena { start, layout },
-            None => handle_alloc_error(layout),
-        }
+        Some(Arena { start: NonNull::new(start)?, layout })
     }
 
     pub(super) fn start(&mut self) -> *mut u8 {

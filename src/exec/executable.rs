@@ -14,7 +14,9 @@ use crate::plan::{BufferId, Plan, PlanError, Port, Step, StepKind, Storage};
 #[non_exhaustive]
 pub enum RunError {
     /// The number of tensors given is not what the graph has.
-    #[error("the graph has {expected} {what} ({names}), but {found} were given")]
+    #[error(
+        "the graph has {expected} {what} ({names}), but {found} were given; give one tensor for each, in that order"
+    )]
     Count {
         /// Data inputs or states.
         what: &'static str,
@@ -26,7 +28,9 @@ pub enum RunError {
         found: usize,
     },
     /// A tensor does not have the type that was planned for.
-    #[error("`{name}` is {expected} in this plan, but {found} was given")]
+    #[error(
+        "`{name}` is {expected} in this plan, but {found} was given; give that type, or plan for another batch size"
+    )]
     Type {
         /// The input's name.
         name: String,
@@ -36,15 +40,40 @@ pub enum RunError {
         found: String,
     },
     /// The guarded output is NaN or infinite; parameters and state are as they were before the run.
-    #[error("`{output}` is {value}{}", cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    #[error("`{output}` is {value}{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     NotFinite {
         /// The guarded output.
         output: String,
         /// Its value.
         value: f64,
-        /// The first node that made it so, as a person would name it.
-        cause: Option<String>,
+        /// What first made it so.
+        cause: Option<Cause>,
     },
+}
+
+/// Where a NaN or an infinity came from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    /// It was given: an element of an input, a parameter or a state.
+    Given {
+        /// The input's name.
+        name: String,
+        /// Which element, row-major.
+        element: usize,
+        /// The element.
+        value: f64,
+    },
+    /// A node made it of finite operands; the node as a person would name it, and the ranges of its operands.
+    Made(String),
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cause::Given { name, element, value } => write!(f, "element {element} of `{name}` was given as {value}"),
+            Cause::Made(node) => f.write_str(node),
+        }
+    }
 }
 
 /// A compiled graph: run it with data, parameters and state.
@@ -89,7 +118,8 @@ impl Executable {
     /// See [`Plan::new`].
     pub fn new(graph: Graph, bindings: &Bindings) -> Result<Executable, PlanError> {
         let plan = Plan::new(&graph, bindings)?;
-        let (mut arena, scratch) = (Arena::new(plan.arena_bytes), Arena::new(plan.scratch_bytes));
+        let block = |bytes| Arena::new(bytes).ok_or(PlanError::OutOfMemory { bytes });
+        let (mut arena, scratch) = (block(plan.arena_bytes)?, block(plan.scratch_bytes)?);
         let start = arena.start();
         let pointers = plan
             .buffers

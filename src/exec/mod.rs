@@ -5,4 +5,4 @@ mod arena;
 mod executable;
 mod trace;
 
-pub use executable::{Executable, RunError};
+pub use executable::{Cause, Executable, RunError};

@@ -1,21 +1,24 @@
 //! Finds the node that first made a NaN or an infinity, by running the graph again through the reference interpreter.
 
+use super::Cause;
 use crate::ir::{Graph, NodeId, Tensor};
 use crate::plan::Plan;
 use crate::reference::{Array, Number, interpret_all};
 use indexmap::IndexMap;
 
 /// The first node whose operands are all finite and whose result is not, as a person would name it.
-pub(super) fn first_not_finite(graph: &Graph, plan: &Plan, feeds: &[&Tensor], states: &[Tensor]) -> Option<String> {
+pub(super) fn first_not_finite(graph: &Graph, plan: &Plan, feeds: &[&Tensor], states: &[Tensor]) -> Option<Cause> {
     let names = plan.feeds().iter().chain(plan.states()).map(|port| port.name.as_str());
     let tensors: Vec<(&str, &Tensor)> = names.zip(feeds.iter().copied().chain(states)).collect();
-    if let Some((name, tensor)) = tensors.iter().find(|(_, tensor)| tensor.to_f64().iter().any(|v| !v.is_finite())) {
-        let at = tensor.to_f64().iter().position(|v| !v.is_finite())?;
-        return Some(format!("`{name}` was fed with a value that is not finite, element {at}"));
+    for (name, tensor) in &tensors {
+        let not_finite = |(_, value): &(usize, f64)| !value.is_finite();
+        if let Some((element, value)) = tensor.to_f64().into_iter().enumerate().find(not_finite) {
+            return Some(Cause::Given { name: (*name).to_owned(), element, value });
+        }
     }
     // Overflow depends on the precision: f32 graphs are traced in f32.
     let single = graph.nodes().any(|(_, node)| node.types().iter().any(|ty| ty.dtype == crate::ir::DType::F32));
-    if single { trace::<f32>(graph, &tensors) } else { trace::<f64>(graph, &tensors) }
+    if single { trace::<f32>(graph, &tensors) } else { trace::<f64>(graph, &tensors) }.map(Cause::Made)
 }
 
 fn trace<S: Number>(graph: &Graph, tensors: &[(&str, &Tensor)]) -> Option<String> {

@@ -53,7 +53,7 @@ pub enum WeightsError {
     /// The file is cut short, or of another format: its header cannot be where it says.
     #[error(
         "`{}` is no whole safetensors file: its header should end at byte {expected}, and the file has {found} bytes; \
-         it was cut short, or is of another format",
+         it was cut short, or is of another format: copy or save it again, or name another",
         path.display()
     )]
     HeaderLength {

@@ -93,13 +93,14 @@ impl Builder {
     /// A named input of any role.
     #[track_caller]
     pub fn declare(&self, name: &str, role: Role, ty: TensorType) -> Expr<'_> {
+        let place = self.place(Location::caller());
         if self.inner.borrow().graph.inputs.contains_key(name) {
             let first = self.inner.borrow().graph.inputs[name];
-            let place = self.inner.borrow().graph.place(first);
+            let first = self.inner.borrow().graph.place(first);
             self.report(
                 Diagnostic::new(Code::Name, format!("the name `{name}` is taken"))
-                    .at(Location::caller())
-                    .note_at("the first input of that name was declared here", place)
+                    .at_place(Some(place))
+                    .note_at("the first input of that name was declared here", first)
                     .help("give each input, parameter and state its own name"),
             );
             return self.poisoned();
@@ -117,20 +118,32 @@ impl Builder {
         self.push(Constant::new(tensor).into(), &[])
     }
 
-    /// A scalar constant, rounded once to `dtype`.
+    /// A scalar constant, rounded once to `dtype`; as an integer it must be whole.
     #[track_caller]
     pub fn scalar(&self, dtype: DType, value: f64) -> Expr<'_> {
+        if dtype == DType::I32 && f64::from(value as i32) != value {
+            self.report(
+                Diagnostic::new(Code::Value, format!("the number {value} is no {dtype}"))
+                    .at_place(Some(self.place(Location::caller())))
+                    .help("give a whole number of 32 bits, or first convert the expression with `.cast(DType::F32)`"),
+            );
+            return self.poisoned();
+        }
         self.constant(Tensor::full(dtype, [], value))
     }
 
     /// Names a result of the graph.
     #[track_caller]
     pub fn output(&self, name: &str, value: Expr<'_>) {
-        let Some(value) = self.admit(value) else { return };
-        if self.inner.borrow_mut().graph.outputs.insert(name.to_owned(), value).is_some() {
+        let place = self.place(Location::caller());
+        let Some(value) = self.admit(value, place) else { return };
+        let first = self.inner.borrow_mut().graph.outputs.insert(name.to_owned(), value);
+        if let Some(first) = first {
+            let first = self.inner.borrow().graph.place(first.node);
             self.report(
                 Diagnostic::new(Code::Name, format!("the output name `{name}` is taken"))
-                    .at(Location::caller())
+                    .at_place(Some(place))
+                    .note_at("the value of the first output of that name was made here", first)
                     .help("give each output its own name"),
             );
         }
@@ -139,28 +152,42 @@ impl Builder {
     /// Says what a parameter or state becomes after a run.
     #[track_caller]
     pub fn update(&self, state: Expr<'_>, next: Expr<'_>) {
-        let (Some(state), Some(next)) = (self.admit(state), self.admit(next)) else { return };
+        let place = self.place(Location::caller());
+        let (Some(state), Some(next)) = (self.admit(state, place), self.admit(next, place)) else { return };
         let mistake = {
             let graph = &self.inner.borrow().graph;
             let (have, want) = (graph.ty(next), graph.ty(state));
             match graph.as_input(state.node) {
-                Some((_, Role::Parameter | Role::State)) if have == want => None,
+                Some((name, Role::Parameter | Role::State)) if have == want => match graph.updates.get(&state.node) {
+                    Some(&first) if first != next => Some(
+                        Diagnostic::new(Code::Graph, format!("`{name}` is updated twice"))
+                            .note_at("its first next value was made here", graph.place(first.node))
+                            .help("a parameter or state has one next value: combine the two"),
+                    ),
+                    _ => None,
+                },
                 Some((name, Role::Parameter | Role::State)) => Some(
                     Diagnostic::new(
                         Code::Shape,
                         format!("the next value of `{name}` is {have}, but `{name}` is {want}"),
                     )
-                    .note_at(format!("`{name}` was declared here"), graph.place(state.node)),
+                    .note_at(format!("`{name}` was declared here"), graph.place(state.node))
+                    .help("give it that type, with `.cast`, `.reshape` or `.broadcast_to`"),
                 ),
-                _ => Some(
-                    Diagnostic::new(Code::Graph, "only a parameter or state can be updated")
-                        .note_at(graph.describe(state.node), graph.place(state.node))
+                Some((name, Role::Data)) => Some(
+                    Diagnostic::new(Code::Graph, format!("`{name}` is data, which cannot be updated"))
+                        .note_at(format!("`{name}` was declared here"), graph.place(state.node))
                         .help("declare it with `parameter` or `state`"),
+                ),
+                None => Some(
+                    Diagnostic::new(Code::Graph, "only a parameter or state can be updated")
+                        .note(format!("this is {}", graph.describe(state.node)))
+                        .help("update what `parameter` or `state` has returned"),
                 ),
             }
         };
         match mistake {
-            Some(mistake) => self.report(mistake.at(Location::caller())),
+            Some(mistake) => self.report(mistake.at_place(Some(place))),
             None => drop(self.inner.borrow_mut().graph.updates.insert(state.node, next)),
         }
     }
@@ -245,9 +272,11 @@ impl Builder {
 
     #[track_caller]
     fn node(&self, op: Op, operands: &[Expr<'_>]) -> Option<NodeId> {
-        let operands: Option<SmallVec<[Value; 3]>> = operands.iter().map(|&operand| self.admit(operand)).collect();
-        let operands = operands?;
         let caller = Location::caller();
+        let place = self.place(caller);
+        let operands: Option<SmallVec<[Value; 3]>> =
+            operands.iter().map(|&operand| self.admit(operand, place)).collect();
+        let operands = operands?;
         let inner = &mut *self.inner.borrow_mut();
         let origin = Origin { source: inner.source.unwrap_or(Source::User(caller)), scope: inner.scope };
         let hash = hash_of(&inner.hasher, &op, &operands);
@@ -282,16 +311,25 @@ impl Builder {
         Some(id)
     }
 
+    /// The line that a mistake is reported at: the one that nodes are attributed to, or the caller's.
+    fn place(&self, caller: &'static Location<'static>) -> Place {
+        match self.inner.borrow().source {
+            Some(Source::User(location)) => Place::User(location),
+            Some(Source::Parsed { line }) => Place::Text { line },
+            _ => Place::User(caller),
+        }
+    }
+
     /// The value behind an operand, unless it is poisoned or belongs to another graph.
-    #[track_caller]
-    fn admit(&self, operand: Expr<'_>) -> Option<Value> {
+    fn admit(&self, operand: Expr<'_>, place: Place) -> Option<Value> {
         if operand.value == POISON {
             return None;
         }
         if !std::ptr::eq(operand.builder, self) {
             self.report(
                 Diagnostic::new(Code::Graph, "this expression belongs to another graph")
-                    .at(Location::caller())
+                    .at_place(Some(place))
+                    .note_at("it was made here", operand.builder.graph().place(operand.value.node))
                     .help("combine only expressions of one builder; carry values between graphs as named inputs"),
             );
             return None;
@@ -340,7 +378,7 @@ fn explain_mismatch(graph: &Graph, op: &Op, operands: &[Value], mismatch: Mismat
     let names = op.operand_names();
     let mut diagnostic = Diagnostic::new(mismatch.code, format!("{}: {}", op.name(), mismatch.message)).at_place(place);
     for (slot, &operand) in operands.iter().enumerate().take(8) {
-        let name = names.get(slot).or(names.last()).copied().unwrap_or("operand");
+        let name = names.get(slot).or(names.last()).map_or("operand", |name| name.trim_end_matches('.'));
         let input = graph.as_input(operand.node).map(|(name, _)| format!(" (input `{name}`)")).unwrap_or_default();
         let message = format!("{name}{input}: {} was made here", graph.ty(operand));
         diagnostic = diagnostic.note_at(message, graph.place(operand.node));

@@ -103,9 +103,12 @@ impl Tensor {
     }
 
     /// A tensor filled with `value`, rounded to `dtype` (for `Bool`: whether it is non-zero).
+    ///
+    /// # Panics
+    /// On a shape that no memory can hold, as `vec!` does.
     pub fn full(dtype: DType, shape: impl Into<Vec<usize>>, value: f64) -> Tensor {
         let shape = shape.into();
-        let len = shape.iter().product();
+        let len = element_count(&shape).unwrap_or(usize::MAX);
         let data = match dtype {
             DType::F32 => TensorData::F32(vec![value as f32; len]),
             DType::F64 => TensorData::F64(vec![value; len]),

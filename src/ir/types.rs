@@ -72,9 +72,10 @@ impl From<usize> for Dim {
     }
 }
 
+/// A name is a symbol; digits are a size, as in the text form: `["batch", "784"]` is what it looks like.
 impl From<&str> for Dim {
     fn from(name: &str) -> Dim {
-        Dim::symbol(name)
+        name.parse().map_or_else(|_| Dim::symbol(name), Dim::Known)
     }
 }
 

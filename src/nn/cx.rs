@@ -212,7 +212,9 @@ impl<'b> LayerCx<'_, 'b> {
     pub fn only(&self, inputs: &[Expr<'b>]) -> Result<Expr<'b>, Diagnostic> {
         match *inputs {
             [input] => Ok(input),
-            _ => Err(self.mistake(Code::Graph, format!("it takes one input, found {}", inputs.len()))),
+            _ => Err(self
+                .mistake(Code::Graph, format!("it takes one input, found {}", inputs.len()))
+                .help("join several with `Concatenate` or `Merge`, or call the layer once for each")),
         }
     }
 

@@ -178,6 +178,10 @@ impl ModelBuilder {
             return Err(mistakes);
         }
         let name = name.unwrap_or_else(|| kind.to_lowercase());
+        if !is_name(&name) {
+            let mistake = Diagnostic::new(Code::Name, format!("`{name}` cannot be the name of a model"));
+            return Err(mistake.at(at).help(HELP_NAME).into());
+        }
         Model::measure(Structure { name, kind, layers, definitions, inputs, outputs }.pruned())
     }
 
@@ -248,6 +252,13 @@ fn check_ends(
     mistakes
 }
 
+/// Whether the variables of a layer of that name can be told from any other's.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && name != SEED_GENERATOR
+}
+
+const HELP_NAME: &str = "use a name that is not empty, has no `/`, and is not `seed_generator`";
+
 /// Gives every input and layer its name: first those that users chose, then the counted ones, in order of declaration.
 fn name_all(
     layers: Vec<(Declared, &'static Location<'static>)>,
@@ -265,9 +276,9 @@ fn name_all(
     chosen.extend(layers.iter().filter_map(|(layer, at)| Some((layer.name.as_deref()?, *at))));
     for (name, at) in chosen {
         let mistake = |title: String| Diagnostic::new(Code::Name, title).at(at);
-        if name.is_empty() || name.contains('/') || name == SEED_GENERATOR {
+        if !is_name(name) {
             let mistake = mistake(format!("`{name}` cannot be the name of a layer"));
-            mistakes.push(mistake.help("use a name that is not empty, has no `/`, and is not `seed_generator`"));
+            mistakes.push(mistake.help(HELP_NAME));
         } else if !namer.reserve(name) {
             let mut mistake = mistake(format!("the name `{name}` is taken"));
             if let Some(first) = places.get(name) {

@@ -46,7 +46,9 @@ impl Layer for Merge {
         match (self, rest.len()) {
             (_, 0) => return Err(too_few(cx, inputs)),
             (Merge::Subtract, 2..) => {
-                return Err(cx.mistake(Code::Graph, format!("it takes two inputs, found {}", inputs.len())));
+                return Err(cx
+                    .mistake(Code::Graph, format!("it takes two inputs, found {}", inputs.len()))
+                    .help("add up what is to be subtracted with `Merge::Add` first"));
             }
             _ => {}
         }

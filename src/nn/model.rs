@@ -314,7 +314,10 @@ impl Model {
         }
         let mut trace = Trace::new(builder, mode, float);
         let values = self.structure.run(&mut trace, None, inputs);
-        if let Some(mistakes) = Diagnostics::from_vec(trace.mistakes) {
+        let (model, at) = (self.name(), Location::caller());
+        let place = format!("{}:{}:{}", at.file(), at.line(), at.column());
+        let applied = |mistake: Diagnostic| mistake.note(format!("the model `{model}` was applied at {place}"));
+        if let Some(mistakes) = Diagnostics::from_vec(trace.mistakes.into_iter().map(applied).collect()) {
             return Err(mistakes);
         }
         let outputs = self.structure.outputs.iter().map(|&output| values[output]).collect();
@@ -350,7 +353,9 @@ impl Layer for Model {
             let message = format!("it has {} outputs", self.structure.outputs.len());
             return Err(cx.mistake(Code::Graph, message).help("only a model with one output can be a layer"));
         };
-        self.structure.check_inputs(inputs, cx.dtype()).map_err(|message| cx.mistake(Code::Shape, message))?;
+        self.structure
+            .check_inputs(inputs, cx.dtype())
+            .map_err(|message| cx.mistake(Code::Shape, message).help("put a layer between that gives it this shape"))?;
         let site = cx.site;
         Ok(self.structure.run(cx.trace, Some(site), inputs)[output])
     }

@@ -1,6 +1,6 @@
 //! Attributes of ops as the text form writes them.
 
-use crate::ir::{DType, Literal, Shape, TensorType};
+use crate::ir::{DType, Dim, Literal, Shape, TensorType};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -135,7 +135,7 @@ pub(crate) fn parse_shape(text: &str) -> Option<Shape> {
         .map(|item| match item.parse::<usize>() {
             Ok(size) => Some(size.into()),
             Err(_) if is_symbol(item) => Some(item.into()),
-            Err(_) => unquote(item).map(|name| name.as_str().into()),
+            Err(_) => unquote(item).map(|name| Dim::symbol(&name)),
         })
         .collect::<Option<Shape>>()
 }

@@ -57,7 +57,10 @@ impl<'a> InferCx<'a> {
         if (variadic && have + 1 >= want) || have == want {
             return Ok(());
         }
-        Err(Mismatch::attribute(format!("takes {want} operands ({}), found {have}", op.operand_names().join(", "))))
+        let least = if variadic { format!("at least {}", want - 1) } else { want.to_string() };
+        let names = op.operand_names().join(", ");
+        let help = if have < want { "give each of them, in that order" } else { "leave the others out" };
+        Err(Mismatch::attribute(format!("takes {least} operands ({names}), found {have}")).help(help))
     }
 
     /// Every operand type.
@@ -126,7 +129,8 @@ impl<'a> InferCx<'a> {
         if ty.rank() == rank {
             return Ok(ty);
         }
-        Err(Mismatch::shape(format!("{} must have rank {rank}, found {ty}", self.name(slot))))
+        Err(Mismatch::shape(format!("{} must have rank {rank}, found {ty}", self.name(slot)))
+            .help(format!("give {} {rank} axes, with `.reshape` say", self.name(slot))))
     }
 
     /// Requires a vector with as many entries as `dim`.
@@ -159,7 +163,17 @@ impl<'a> InferCx<'a> {
         if axes.windows(2).all(|pair| pair[0] < pair[1]) {
             return Ok(());
         }
-        Err(Mismatch::attribute(format!("axes {axes:?} must be ascending, without repetition")))
+        Err(Mismatch::attribute(format!("axes {axes:?} must be ascending, without repetition"))
+            .help("name each axis once"))
+    }
+
+    /// Requires that batch norm's ε keeps its square root real.
+    pub(crate) fn epsilon(&self, eps: f64) -> Result<(), Mismatch> {
+        if eps >= 0.0 && eps.is_finite() {
+            return Ok(());
+        }
+        Err(Mismatch::attribute(format!("eps is {eps}"))
+            .help("it is added to the variance under a square root; give a small positive number such as 1e-3"))
     }
 }
 

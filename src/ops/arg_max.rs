@@ -48,7 +48,8 @@ impl OpDef for ArgMax {
                 "axis {} of {} is empty: it has no largest element",
                 self.axis,
                 cx.ty(0)
-            )));
+            ))
+            .help("give the axis at least one element"));
         }
         Ok(smallvec![TensorType::new(DType::I32, cx.shape(0).without(&[self.axis]))])
     }

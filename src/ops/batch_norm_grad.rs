@@ -49,6 +49,7 @@ impl OpDef for BatchNormGrad {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         let x = cx.float(0)?;
         let channels = cx.axis(0, self.axis)?;
+        cx.epsilon(self.eps.0)?;
         for vector in [1, 2, 3, 5, 6] {
             cx.vector_of(vector, channels, x.dtype, "channel")?;
         }

@@ -44,6 +44,7 @@ impl OpDef for BatchNormInfer {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         let x = cx.float(0)?;
         let channels = cx.axis(0, self.axis)?;
+        cx.epsilon(self.eps.0)?;
         for vector in 1..5 {
             cx.vector_of(vector, channels, x.dtype, "channel")?;
         }

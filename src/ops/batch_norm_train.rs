@@ -74,6 +74,7 @@ impl OpDef for BatchNormTrain {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         let x = cx.float(0)?;
         let channels = cx.axis(0, self.axis)?;
+        cx.epsilon(self.eps.0)?;
         cx.vector_of(1, channels, x.dtype, "channel")?;
         cx.vector_of(2, channels, x.dtype, "channel")?;
         let statistic = x.with_shape([channels]);

@@ -55,12 +55,12 @@ impl OpDef for Concat {
                     .help("only axes of known size can be joined"));
             };
             if part.shape.without(&[self.axis]) != first.shape.without(&[self.axis]) {
-                return Err(Mismatch::shape(format!(
-                    "part 0 is {first}, but part {slot} is {part}; they may differ in axis {} only",
-                    self.axis
-                )));
+                return Err(Mismatch::shape(format!("part 0 is {first}, but part {slot} is {part}"))
+                    .help(format!("parts may differ in axis {} only; give another axis, or reshape one", self.axis)));
             }
-            total = total.checked_add(size).ok_or_else(|| Mismatch::shape("the joined axis is too long"))?;
+            total = total
+                .checked_add(size)
+                .ok_or_else(|| Mismatch::shape("the joined axis is too long").help("join fewer parts"))?;
         }
         Ok(smallvec![first.with_shape(first.shape.with(self.axis, total))])
     }

@@ -32,7 +32,13 @@ impl OpDef for SoftmaxCrossEntropy {
     }
 
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
-        let (logits, labels) = (cx.float(0)?, cx.dtype(1, DType::I32)?);
+        let (logits, labels) = (cx.float(0)?, cx.ty(1));
+        if labels == logits {
+            let last = logits.rank().saturating_sub(1);
+            return Err(Mismatch::dtype(format!("labels must be i32 class indices, found {labels}"))
+                .help(format!("if these are one-hot rows, take `.arg_max({last})` of them")));
+        }
+        cx.dtype(1, DType::I32)?;
         let rows: Shape = logits.shape.iter().take(logits.rank().saturating_sub(1)).copied().collect();
         if logits.rank() == 0 || rows != labels.shape {
             return Err(Mismatch::shape(format!("logits are {logits}, but labels are {labels}"))

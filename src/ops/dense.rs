@@ -38,7 +38,8 @@ impl OpDef for Dense {
         let (x, kernel) = (cx.float(0)?, cx.rank(1, 2)?);
         cx.same_dtype(0, 1)?;
         let Some(&features) = x.shape.last() else {
-            return Err(Mismatch::shape(format!("x must have at least one axis, found {x}")));
+            return Err(Mismatch::shape(format!("x must have at least one axis, found {x}"))
+                .help("its last axis holds the features"));
         };
         if features != kernel.shape[0] {
             return Err(Mismatch::shape(format!("x has {features} features, but kernel expects {}", kernel.shape[0]))

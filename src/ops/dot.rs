@@ -88,13 +88,16 @@ impl OpDef for Dot {
         let pairs = [(&self.lhs_contract, &self.rhs_contract), (&self.lhs_batch, &self.rhs_batch)];
         for (of_lhs, of_rhs) in pairs {
             if of_lhs.len() != of_rhs.len() {
-                return Err(Mismatch::attribute(format!("axes {of_lhs:?} of lhs have no partners in {of_rhs:?}")));
+                return Err(Mismatch::attribute(format!(
+                    "axes {of_lhs:?} of lhs have no partners in {of_rhs:?} of rhs"
+                ))
+                .help("name as many axes of one as of the other"));
             }
             for (&l, &r) in of_lhs.iter().zip(of_rhs) {
                 let (a, b) = (cx.axis(0, l)?, cx.axis(1, r)?);
                 if a != b {
                     return Err(Mismatch::shape(format!(
-                        "axis {l} of lhs {lhs} has size {a}, axis {r} of rhs {rhs} has {b}"
+                        "axis {l} of lhs {lhs} has size {a}, but axis {r} of rhs {rhs} has size {b}"
                     ))
                     .help("paired axes must have one size; check the order of the operands, or transpose one"));
                 }
@@ -104,7 +107,8 @@ impl OpDef for Dot {
             let mut all: Vec<usize> = axes.0.iter().chain(axes.1).copied().collect();
             all.sort_unstable();
             if all.windows(2).any(|pair| pair[0] == pair[1]) {
-                return Err(Mismatch::attribute(format!("an axis of {} is named twice", cx.name(slot))));
+                return Err(Mismatch::attribute(format!("an axis of {} is named twice", cx.name(slot)))
+                    .help("an axis is contracted, or kept in step, or left: name it at most once"));
             }
         }
         let batch = self.lhs_batch.iter().map(|&axis| lhs.shape[axis]);

@@ -47,7 +47,9 @@ impl OpDef for Dropout {
         cx.float(0)?;
         let key = TensorType::new(DType::I32, [2]);
         if *cx.ty(1) != key {
-            return Err(Mismatch::shape(format!("key must be {key}, a seed and a counter; found {}", cx.ty(1))));
+            return Err(Mismatch::shape(format!("key must be {key}, a seed and a counter; found {}", cx.ty(1))).help(
+                "declare it with `.state(\"key\", DType::I32, [2])`, and update its second element at each step",
+            ));
         }
         if !(0.0..1.0).contains(&self.rate.0) {
             return Err(Mismatch::attribute(format!("the rate is {}", self.rate.0))

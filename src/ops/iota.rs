@@ -46,7 +46,8 @@ impl OpDef for Iota {
 
     fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
         if self.axis >= self.shape.rank() {
-            return Err(Mismatch::attribute(format!("axis {} is out of range for shape {}", self.axis, self.shape)));
+            return Err(Mismatch::attribute(format!("axis {} is out of range for shape {}", self.axis, self.shape))
+                .help(format!("axes are counted from 0; the shape has {}", self.shape.rank())));
         }
         match self.dtype {
             DType::Bool => Err(Mismatch::dtype("an index cannot be a bool").help("ask for i32, f32 or f64")),

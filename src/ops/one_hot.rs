@@ -44,7 +44,8 @@ impl OpDef for OneHot {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         let index = cx.dtype(0, DType::I32)?;
         if !self.dtype.is_float() {
-            return Err(Mismatch::dtype(format!("a one-hot row is f32 or f64, not {}", self.dtype)));
+            return Err(Mismatch::dtype(format!("a one-hot row is f32 or f64, not {}", self.dtype))
+                .help("ask for DType::F32, and convert the result with `.cast`"));
         }
         let shape: Shape = index.shape.iter().copied().chain([self.depth.into()]).collect();
         Ok(smallvec![TensorType::new(self.dtype, shape)])

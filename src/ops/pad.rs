@@ -70,7 +70,7 @@ impl OpDef for Pad {
                 .help("only an axis of known size can grow; pad the data before it is fed"));
         };
         let Some(size) = self.interior.checked_add(1).and_then(|_| self.len(size)) else {
-            return Err(Mismatch::attribute("the padded axis is too long"));
+            return Err(Mismatch::attribute("the padded axis is too long").help("pad by less"));
         };
         Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).with(self.axis, size))])
     }

@@ -71,10 +71,13 @@ impl OpDef for RandomUniform {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         let key = TensorType::new(DType::I32, [2]);
         if *cx.ty(0) != key {
-            return Err(Mismatch::shape(format!("key must be {key}, a seed and a counter; found {}", cx.ty(0))));
+            return Err(Mismatch::shape(format!("key must be {key}, a seed and a counter; found {}", cx.ty(0))).help(
+                "declare it with `.state(\"key\", DType::I32, [2])`, and update its second element at each step",
+            ));
         }
         if !self.dtype.is_float() {
-            return Err(Mismatch::dtype(format!("random numbers are f32 or f64, not {}", self.dtype)));
+            return Err(Mismatch::dtype(format!("random numbers are f32 or f64, not {}", self.dtype))
+                .help("ask for DType::F32, and convert the result with `.cast`"));
         }
         Ok(smallvec![TensorType::new(self.dtype, self.shape.clone())])
     }

@@ -59,7 +59,13 @@ impl OpDef for Reshape {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         let x = cx.ty(0);
         if measure(&x.shape) != measure(&self.shape) || measure(&self.shape).0.is_none() {
-            return Err(Mismatch::shape(format!("{x} cannot become {}", self.shape))
+            let ((have, symbols), (want, kept)) = (measure(&x.shape), measure(&self.shape));
+            let why = match (have, want) {
+                (Some(have), Some(want)) if symbols == kept => format!(": {have} elements are not {want}"),
+                _ if symbols != kept => ": the symbolic dimensions differ".to_owned(),
+                _ => ": more elements than can be counted".to_owned(),
+            };
+            return Err(Mismatch::shape(format!("{x} cannot become {}{why}", self.shape))
                 .help("the known sizes must have one product, and each symbolic dimension must appear on both sides"));
         }
         Ok(smallvec![x.with_shape(self.shape.clone())])

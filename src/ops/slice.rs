@@ -79,7 +79,8 @@ impl OpDef for Slice {
             return Err(Mismatch::attribute(format!(
                 "the range {}..{} does not lie in axis {} of size {size}",
                 self.start, self.limit, self.axis
-            )));
+            ))
+            .help(format!("give a range within 0..{size}, its start not after its end")));
         }
         Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.len()))])
     }

@@ -19,17 +19,32 @@ pub(crate) use memory::{ALIGNMENT, CHUNK};
 pub(crate) use step::{Gemm, MapCode, MapInstruction, MapOp, Matrix, Pattern, Slot, Step, StepKind};
 pub(crate) use view::View;
 
-use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Tensor, UnboundSymbol, verify};
+use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, verify};
 use crate::op::Role;
 
 /// A graph could not be planned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PlanError {
     /// A symbolic dimension has no size.
-    #[error(transparent)]
-    Unbound(#[from] UnboundSymbol),
-    /// A value has more elements than can be addressed.
-    #[error("{node} has shape {shape:?}: more elements than can be addressed")]
+    #[error("{source}; {node} has it in its shape {shape}")]
+    Unbound {
+        /// The symbol.
+        source: UnboundSymbol,
+        /// The first node that has it, as a person would name it.
+        node: String,
+        /// The shape of that node.
+        shape: Shape,
+    },
+    /// A plan needs more memory than the system gives.
+    #[error(
+        "the plan needs {bytes} bytes of memory at once, more than the system gives; bind smaller sizes, such as a smaller batch"
+    )]
+    OutOfMemory {
+        /// How many bytes.
+        bytes: usize,
+    },
+    /// A value is larger than the memory, or all values together than can be addressed.
+    #[error("{node} has shape {shape:?}, more than the memory can hold; bind smaller sizes, such as a smaller batch")]
     TooLarge {
         /// The node, as a person would name it.
         node: String,
@@ -145,14 +160,31 @@ impl Plan {
     }
 }
 
+/// Bytes of all values of a graph together. Whatever the planner adds to them, sums stay far from overflow.
+const MOST_BYTES: usize = isize::MAX as usize / 64;
+
+/// Whether the system would give a value that much memory: constants are written out while the plan is made.
+fn is_available(bytes: usize) -> bool {
+    const LARGE: usize = 1 << 30;
+    bytes < LARGE || Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+}
+
 /// The concrete shape of every result of every node.
 fn concrete_shapes(graph: &Graph, bindings: &Bindings) -> Result<Vec<Vec<Vec<usize>>>, PlanError> {
+    let mut total = 0usize;
     let concrete = |(id, node): (NodeId, &crate::ir::Node)| {
         let resolve = |ty: &crate::ir::TensorType| {
-            let shape = ty.shape.resolve(bindings)?;
+            let unbound = |source| {
+                let (node, shape) = (graph.describe(id), ty.shape.clone());
+                PlanError::Unbound { source, node, shape }
+            };
+            let shape = ty.shape.resolve(bindings).map_err(unbound)?;
             let bytes = shape.iter().try_fold(ty.dtype.size(), |bytes, &size| bytes.checked_mul(size));
-            match bytes {
-                Some(bytes) if isize::try_from(bytes).is_ok() => Ok(shape),
+            match bytes.and_then(|bytes| total.checked_add(bytes)).filter(|&sum| sum <= MOST_BYTES) {
+                Some(sum) if is_available(sum - total) => {
+                    total = sum;
+                    Ok(shape)
+                }
                 _ => Err(PlanError::TooLarge { node: graph.describe(id), shape }),
             }
         };

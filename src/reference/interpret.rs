@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EvalError {
     /// An input that the outputs need was not fed.
-    #[error("the input `{name}` ({ty}) was not fed")]
+    #[error("the input `{name}` ({ty}) was not fed; feed a value under that name")]
     MissingInput {
         /// The input's name.
         name: String,
@@ -17,7 +17,7 @@ pub enum EvalError {
         ty: Box<TensorType>,
     },
     /// A value was fed under a name that the graph does not have.
-    #[error("the graph has no input `{name}`; it has {known}")]
+    #[error("the graph has no input `{name}`; feed only those that it has: {known}")]
     UnknownInput {
         /// The name.
         name: String,
@@ -25,7 +25,7 @@ pub enum EvalError {
         known: String,
     },
     /// A fed value does not fit the declared type, or two inputs disagree on a symbol.
-    #[error("the input `{name}` is declared {ty}, but {found} was fed")]
+    #[error("the input `{name}` is declared {ty}, but fed with {found}; feed that type, and one size for each symbol")]
     WrongInput {
         /// The input's name.
         name: String,
@@ -90,7 +90,12 @@ fn run<S: Number>(
             let (name, ty) = (input.name().to_owned(), Box::new(node.types()[0].clone()));
             let Some(array) = feeds.get(&name) else { return Err(EvalError::MissingInput { name, ty }) };
             if !array.fits(&ty, &ty.shape.resolve(&bindings)?) {
-                let found = format!("a value of shape {:?} (with {})", array.shape(), describe_bindings(&bindings));
+                let kind = match array {
+                    Array::Real(_) => "floats",
+                    Array::Int(_) => "integers",
+                    Array::Bool(_) => "a mask",
+                };
+                let found = format!("{kind} of shape {:?} (with {})", array.shape(), describe_bindings(&bindings));
                 return Err(EvalError::WrongInput { name, ty, found });
             }
             values.push(vec![array.clone()]);

@@ -24,15 +24,25 @@ pub enum TrainError {
     /// The data is not a set of examples.
     #[error("{0}")]
     Examples(String),
-    /// The data does not fit the model.
-    #[error("`{name}` is {expected} in the model, but the data has {found}")]
+    /// The data, or the value of a variable, does not fit the model.
+    #[error("`{name}` is {expected} in the model, but {found} was given; {help}")]
     Data {
-        /// The input or target.
+        /// The input, target or variable.
         name: String,
         /// What the model declares.
         expected: String,
         /// What was given.
         found: String,
+        /// How to mend it.
+        help: String,
+    },
+    /// Neither the model nor the optimiser has a variable of that name.
+    #[error("there is no variable `{name}`; there are {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// Those that exist.
+        known: String,
     },
     /// A label is no class of the model.
     #[error(
@@ -74,9 +84,29 @@ pub enum TrainError {
         /// The batch size asked for.
         batch_size: usize,
     },
+    /// An example holds a NaN or an infinity; the weights are those before the step.
+    #[error(
+        "training stopped in epoch {epoch} at step {step} of {steps}, with the weights as before that step: example \
+         {example} of `{name}` holds {value}; mend the example, or leave it out"
+    )]
+    NotFiniteExample {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step, from 1.
+        step: usize,
+        /// Steps in an epoch.
+        steps: usize,
+        /// The input or target.
+        name: String,
+        /// The example, counted from 0 in the order of the data.
+        example: usize,
+        /// What it holds.
+        value: f64,
+    },
     /// The loss became NaN or infinite; the weights are those before the step.
     #[error(
-        "training stopped in epoch {epoch} at step {step} of {steps}: the loss {source}; a lower learning rate may help"
+        "training stopped in epoch {epoch} at step {step} of {steps}, with the weights as before that step: {source}; \
+         a lower learning rate may help"
     )]
     NotFinite {
         /// The epoch, from 1.

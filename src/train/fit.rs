@@ -7,7 +7,7 @@ use super::progress::{Progress, Reporter};
 use super::samples::{Examples, Samples};
 use super::shuffle::permutation;
 use super::trainer::{Compiled, Stage, Sums, Trainer};
-use crate::exec::RunError;
+use crate::exec::{Cause, RunError};
 use crate::ir::Tensor;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -162,7 +162,13 @@ impl Trainer {
             let loss = match outcome_of_step {
                 Ok(loss) => loss,
                 Err(TrainError::Run(source @ RunError::NotFinite { .. })) => {
-                    outcome = Err(TrainError::NotFinite { epoch, step: index + 1, steps, source });
+                    let step = index + 1;
+                    outcome = Err(match guilty_example(&full, &source, rows) {
+                        Some((name, example, value)) => {
+                            TrainError::NotFiniteExample { epoch, step, steps, name, example, value }
+                        }
+                        None => TrainError::NotFinite { epoch, step, steps, source },
+                    });
                     break;
                 }
                 Err(other) => {
@@ -183,6 +189,15 @@ impl Trainer {
         let (loss, metrics) = sums.means();
         Ok(Outcome { record: EpochRecord { epoch, seconds, steps, loss, metrics, validation: None }, stopped })
     }
+}
+
+/// The input or target, the example and its value, if what was fed is to blame.
+fn guilty_example(compiled: &Compiled, error: &RunError, rows: &[u32]) -> Option<(String, usize, f64)> {
+    let RunError::NotFinite { cause: Some(Cause::Given { name, element, value }), .. } = error else { return None };
+    let feed = compiled.run.plan().feeds().iter().find(|port| port.name == *name)?;
+    let each: usize = feed.shape.iter().skip(1).product();
+    let row = rows.get(element / each.max(1))?;
+    Some((name.clone(), *row as usize, *value))
 }
 
 struct Outcome {

@@ -53,21 +53,31 @@ impl Loss {
     /// Predictions that are no floats, have no batch axis, or a single class where classes compete.
     #[track_caller]
     pub fn target(self, prediction: &TensorType) -> Result<TensorType, Diagnostic> {
+        self.target_at(prediction, Location::caller())
+    }
+
+    /// [`target`](Loss::target), with the line that its mistakes are reported at.
+    pub(super) fn target_at(
+        self,
+        prediction: &TensorType,
+        at: &'static Location<'static>,
+    ) -> Result<TensorType, Diagnostic> {
         let competing = matches!(self, Loss::SparseCategoricalCrossentropy | Loss::CategoricalCrossentropy);
         if !prediction.dtype.is_float() {
             return Err(self
-                .mistake(Code::DType, format!("the prediction is {prediction}"))
+                .mistake(Code::DType, format!("the prediction is {prediction}"), at)
                 .help("a prediction is f32 or f64; convert it with `.cast(DType::F32)`"));
         }
         if prediction.rank() < if competing { 2 } else { 1 } {
             let axes = if competing { "a batch axis and a class axis" } else { "a batch axis" };
             return Err(self
-                .mistake(Code::Shape, format!("the prediction is {prediction}"))
+                .mistake(Code::Shape, format!("the prediction is {prediction}"), at)
                 .help(format!("a prediction has {axes}")));
         }
         if competing && prediction.shape.last().is_some_and(|classes| classes.is_one()) {
+            let message = format!("the prediction {prediction} has one class, so the loss is always 0");
             return Err(self
-                .mistake(Code::Shape, format!("the prediction {prediction} has one class, so the loss is always 0"))
+                .mistake(Code::Shape, message, at)
                 .help("give the last layer a unit for each class, or use `Loss::BinaryCrossentropy` with a sigmoid"));
         }
         Ok(match self {
@@ -84,25 +94,39 @@ impl Loss {
     /// Predictions that do not suit the loss; targets of another type than [`target`](Loss::target).
     #[track_caller]
     pub fn build<'b>(self, prediction: Expr<'b>, target: Expr<'b>) -> Result<Expr<'b>, Diagnostic> {
+        self.build_at(prediction, target, Location::caller())
+    }
+
+    /// [`build`](Loss::build), with the line that its nodes and mistakes belong to.
+    pub(super) fn build_at<'b>(
+        self,
+        prediction: Expr<'b>,
+        target: Expr<'b>,
+        at: &'static Location<'static>,
+    ) -> Result<Expr<'b>, Diagnostic> {
         let builder = prediction.builder();
         if prediction.is_poisoned() || target.is_poisoned() {
             return Ok(builder.poisoned());
         }
-        let (found, want) = (target.ty(), self.target(&prediction.ty())?);
+        let (found, want) = (target.ty(), self.target_at(&prediction.ty(), at)?);
         if found != want {
-            return Err(self.wrong_target(&prediction.ty(), &found, &want));
+            return Err(self.wrong_target(&prediction.ty(), &found, &want, at));
         }
-        let source = Source::User(Location::caller());
-        Ok(builder.scoped("loss", || builder.attributed(source, || self.per_example(prediction, target))))
+        let body = || self.per_example(prediction, target);
+        Ok(builder.scoped("loss", || builder.attributed(Source::User(at), body)))
     }
 
-    #[track_caller]
-    fn mistake(self, code: Code, message: String) -> Diagnostic {
-        Diagnostic::new(code, format!("loss `{}`: {message}", self.name())).at(Location::caller())
+    fn mistake(self, code: Code, message: String, at: &'static Location<'static>) -> Diagnostic {
+        Diagnostic::new(code, format!("loss `{}`: {message}", self.name())).at(at)
     }
 
-    #[track_caller]
-    fn wrong_target(self, prediction: &TensorType, found: &TensorType, want: &TensorType) -> Diagnostic {
+    fn wrong_target(
+        self,
+        prediction: &TensorType,
+        found: &TensorType,
+        want: &TensorType,
+        at: &'static Location<'static>,
+    ) -> Diagnostic {
         let code = if found.dtype == want.dtype { Code::Shape } else { Code::DType };
         let help = match self {
             Loss::SparseCategoricalCrossentropy if found == prediction => {
@@ -113,7 +137,8 @@ impl Loss {
             }
             _ => "give the targets that type, with `.cast` or `.reshape`",
         };
-        self.mistake(code, format!("the target is {found}, but a prediction {prediction} needs {want}")).help(help)
+        let message = format!("the target is {found}, but a prediction {prediction} needs {want}");
+        self.mistake(code, message, at).help(help)
     }
 
     fn per_example<'b>(self, prediction: Expr<'b>, target: Expr<'b>) -> Expr<'b> {

@@ -40,19 +40,28 @@ impl Metric {
     /// Predictions and targets whose shapes do not go together.
     #[track_caller]
     pub fn build<'b>(self, prediction: Expr<'b>, target: Expr<'b>) -> Result<Expr<'b>, Diagnostic> {
-        let caller = Location::caller();
+        self.build_at(prediction, target, Location::caller())
+    }
+
+    /// [`build`](Metric::build), with the line that its nodes and mistakes belong to.
+    pub(super) fn build_at<'b>(
+        self,
+        prediction: Expr<'b>,
+        target: Expr<'b>,
+        at: &'static Location<'static>,
+    ) -> Result<Expr<'b>, Diagnostic> {
         let builder = prediction.builder();
         if prediction.is_poisoned() || target.is_poisoned() {
             return Ok(builder.poisoned());
         }
-        let source = Source::User(caller);
+        let source = Source::User(at);
         let (p, t) = (prediction.ty(), target.ty());
         let Some(kind) = Kind::of(&p, &t) else {
             return Err(Diagnostic::new(
                 Code::Shape,
                 format!("metric `{}`: the prediction is {p}, but the target is {t}", self.name()),
             )
-            .at(caller)
+            .at(at)
             .help(
                 "a target is of the prediction's type, or has one i32 label where the prediction has a row of classes",
             ));

@@ -40,12 +40,19 @@ impl Samples {
     /// Bytes that stand for `byte / divisor`, each example of that shape.
     ///
     /// # Errors
-    /// A number of bytes that is no multiple of an example's.
+    /// A number of bytes that is no multiple of an example's; a divisor that is 0 or not finite.
     pub fn bytes(bytes: Vec<u8>, shape: &[usize], divisor: f64) -> Result<Samples, TrainError> {
-        let each: usize = shape.iter().product();
+        let each = shape.iter().try_fold(1usize, |each, &size| each.checked_mul(size)).unwrap_or(0);
         if each == 0 || !bytes.len().is_multiple_of(each) {
-            let message = format!("{} bytes do not divide into examples of shape {shape:?}", bytes.len());
+            let message = format!(
+                "{} bytes do not divide into examples of shape {shape:?}; give whole examples, or the shape that they have",
+                bytes.len()
+            );
             return Err(TrainError::Examples(message));
+        }
+        if !divisor.is_normal() {
+            let help = "give a finite number other than 0, such as 255.0";
+            return Err(TrainError::Setting { name: "the divisor of the bytes", value: divisor.to_string(), help });
         }
         let scaled = Box::new(std::array::from_fn(|byte| byte as f64 / divisor));
         let len = bytes.len() / each;
@@ -78,6 +85,19 @@ impl Samples {
     /// The shape of one example.
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// Element type and shape of the whole: `f32[60000,28,28]`.
+    pub(super) fn describe(&self) -> String {
+        let kind = match &*self.data {
+            Data::Bytes { .. } => "bytes",
+            Data::Values(TensorData::F32(_)) => "f32",
+            Data::Values(TensorData::F64(_)) => "f64",
+            Data::Values(TensorData::I32(_)) => "i32",
+            Data::Values(TensorData::Bool(_)) => "bool",
+        };
+        let sizes: Vec<String> = std::iter::once(&self.len).chain(&self.shape).map(usize::to_string).collect();
+        format!("{kind}[{}]", sizes.join(","))
     }
 
     /// Whether the values are integers.
@@ -181,7 +201,7 @@ impl Examples {
                 Err(TrainError::Examples("there are no examples; give at least one input and its target".into()))
             }
             Some(first) if counts.iter().any(|count| count != first) => {
-                let message = format!("inputs and targets hold {counts:?} examples; there must be as many of each");
+                let message = format!("inputs and targets hold {counts:?} examples; give each input its target");
                 Err(TrainError::Examples(message))
             }
             Some(_) => Ok(Examples { inputs, targets }),

@@ -2,8 +2,9 @@
 
 use super::{Loss, Metric, Optimizer};
 use crate::autodiff::gradients;
-use crate::ir::{Builder, DType, Diagnostics, Expr, Graph, TensorType};
+use crate::ir::{Builder, Code, DType, Diagnostic, Diagnostics, Expr, Graph, Source, TensorType};
 use crate::nn::{Applied, Mode, Model};
+use std::panic::Location;
 
 /// The guarded output: training stops when it is not finite.
 pub(super) const LOSS: &str = "loss";
@@ -17,24 +18,53 @@ pub(super) struct Recipe {
     pub losses: Vec<Loss>,
     pub metrics: Vec<Metric>,
     pub float: DType,
+    // Where the user made the trainer: what is wrong with the settings is reported there.
+    pub at: &'static Location<'static>,
 }
 
 impl Recipe {
+    /// What is wrong with the settings themselves.
+    pub(super) fn check(&self) -> Result<(), Diagnostic> {
+        let mistake = |code, title: String| Diagnostic::new(code, title).at(self.at);
+        if !self.float.is_float() {
+            let title = format!("a model cannot be trained in {}", self.float);
+            return Err(mistake(Code::DType, title).help("give `.float` DType::F32 or DType::F64"));
+        }
+        let outputs: Vec<String> = self.model.output_types(self.float).into_keys().collect();
+        if self.losses.len() != outputs.len() {
+            let names = outputs.join("`, `");
+            let (have, want) = (self.losses.len(), outputs.len());
+            return Err(mistake(Code::Graph, format!("losses: {have} for a model with {want} outputs (`{names}`)"))
+                .help("give one for each output, in that order, with `.losses([..])`"));
+        }
+        for (index, metric) in self.metrics.iter().enumerate() {
+            if self.metrics[..index].contains(metric) {
+                let title = format!("the metric `{}` is asked for twice", metric.name());
+                return Err(mistake(Code::Name, title).help("leave one of the two out"));
+            }
+        }
+        Ok(())
+    }
+
     /// Forward, loss, backward, running statistics, optimiser and metrics, in one graph.
     pub(super) fn training(&self) -> Result<Graph, Diagnostics> {
         let builder = Builder::new();
-        let (applied, loss) = self.measured(&builder, Mode::Training)?;
-        let wrt: Vec<Expr<'_>> = applied.parameters.values().copied().collect();
-        let found = gradients(&[loss], &wrt)?;
-        builder.scoped(self.optimizer.name(), || self.optimizer.update(&builder, &applied.parameters, &found))?;
-        applied.carry_states();
+        let body = || -> Result<(), Diagnostics> {
+            let (applied, loss) = self.measured(&builder, Mode::Training)?;
+            let wrt: Vec<Expr<'_>> = applied.parameters.values().copied().collect();
+            let found = gradients(&[loss], &wrt)?;
+            self.optimizer.update_at(&builder, &applied.parameters, &found, self.at)?;
+            applied.carry_states();
+            Ok(())
+        };
+        builder.attributed(Source::User(self.at), body)?;
         builder.finish()
     }
 
     /// Forward with running statistics, loss and metrics.
     pub(super) fn evaluation(&self) -> Result<Graph, Diagnostics> {
         let builder = Builder::new();
-        self.measured(&builder, Mode::Inference)?;
+        builder.attributed(Source::User(self.at), || self.measured(&builder, Mode::Inference).map(drop))?;
         builder.finish()
     }
 
@@ -54,7 +84,7 @@ impl Recipe {
         types
             .into_iter()
             .zip(&self.losses)
-            .map(|((name, ty), loss)| (name, loss.target(&ty).map_err(Diagnostics::from)))
+            .map(|((name, ty), loss)| (name, loss.target_at(&ty, self.at).map_err(Diagnostics::from)))
             .collect()
     }
 
@@ -75,19 +105,18 @@ impl Recipe {
         let mut total: Option<Expr<'b>> = None;
         let names = self.model.output_types(self.float).into_keys();
         for ((name, &prediction), loss) in names.zip(&applied.outputs).zip(&self.losses) {
-            let ty = loss.target(&prediction.ty())?;
+            let ty = loss.target_at(&prediction.ty(), self.at)?;
             let target = builder.input(&Recipe::target_name(&name), ty.dtype, ty.shape);
-            let mean = builder.scoped("loss", || loss.build(prediction, target).map(|each| each.mean_all()))?;
+            let each = loss.build_at(prediction, target, self.at)?;
+            let mean = builder.scoped("loss", || each.mean_all());
             total = Some(total.map_or(mean, |total| total + mean));
             for metric in &self.metrics {
-                let sum = builder.scoped("metrics", || metric.build(prediction, target))?;
+                let sum = builder.scoped("metrics", || metric.build_at(prediction, target, self.at))?;
                 builder.output(&self.metric_name(*metric, &name), sum);
             }
         }
         let Some(total) = total else {
-            return Err(
-                crate::ir::Diagnostic::new(crate::ir::Code::Graph, "the model has no output to train on").into()
-            );
+            return Err(Diagnostic::new(Code::Graph, "the model has no output to train on").at(self.at).into());
         };
         builder.output(LOSS, total);
         Ok((applied, total))

@@ -6,14 +6,15 @@ use super::step::{LOSS, Recipe};
 use super::weights::Weights;
 use super::{Evaluation, Loss, Metric, Optimizer};
 use crate::exec::Executable;
-use crate::interchange::safetensors;
-use crate::ir::{Bindings, DType, Dim, Element, Graph, Symbol, Tensor, TensorType};
+use crate::interchange::{WeightsError, safetensors};
+use crate::ir::{Bindings, DType, Dim, Element, Graph, Shape, Symbol, Tensor, TensorType};
 use crate::nn::Model;
 use crate::op::Op;
 use indexmap::IndexMap;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::panic::Location;
 use std::path::Path;
 use std::time::Instant;
 
@@ -59,14 +60,7 @@ impl TrainerBuilder {
     /// A loss, metric or optimiser that does not fit the model.
     pub fn compile(self) -> Result<Trainer, TrainError> {
         let TrainerBuilder { recipe, seed } = self;
-        let outputs = recipe.model.output_types(recipe.float).len();
-        if recipe.losses.len() != outputs {
-            return Err(TrainError::Setting {
-                name: "the number of losses",
-                value: format!("{}, for a model with {outputs} outputs", recipe.losses.len()),
-                help: "give one loss for each output with `.losses([..])`",
-            });
-        }
+        recipe.check().map_err(crate::ir::Diagnostics::from)?;
         let (training, evaluation, inference) = (recipe.training()?, recipe.evaluation()?, recipe.inference()?);
         let mut values = recipe.model.initial_values_as(seed, recipe.float);
         values.extend(recipe.optimizer.initial_state(recipe.model.variables(), recipe.float));
@@ -120,9 +114,16 @@ pub struct Trainer {
 impl Trainer {
     /// Starts the settings of a trainer for a model with one output.
     #[allow(clippy::new_ret_no_self)]
+    #[track_caller]
     pub fn new(model: Model, optimizer: impl Into<Optimizer>, loss: Loss) -> TrainerBuilder {
-        let recipe =
-            Recipe { model, optimizer: optimizer.into(), losses: vec![loss], metrics: Vec::new(), float: DType::F32 };
+        let recipe = Recipe {
+            model,
+            optimizer: optimizer.into(),
+            losses: vec![loss],
+            metrics: Vec::new(),
+            float: DType::F32,
+            at: Location::caller(),
+        };
         TrainerBuilder { recipe, seed: 0 }
     }
 
@@ -161,20 +162,14 @@ impl Trainer {
     /// # Errors
     /// An unknown name, or a value of another type or shape.
     pub fn set_value(&mut self, name: &str, value: Tensor) -> Result<(), TrainError> {
-        let known = || self.weights.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let Some(have) = self.weights.0.get(name) else {
-            return Err(TrainError::Data {
-                name: name.to_owned(),
-                expected: format!("not a variable; there are {}", known()),
-                found: value.ty().to_string(),
-            });
+            let known = self.weights.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Err(TrainError::Unknown { name: name.to_owned(), known });
         };
         if have.ty() != value.ty() {
-            return Err(TrainError::Data {
-                name: name.to_owned(),
-                expected: have.ty().to_string(),
-                found: value.ty().to_string(),
-            });
+            let (expected, found) = (have.ty().to_string(), value.ty().to_string());
+            let help = "give a tensor of that element type and shape".to_owned();
+            return Err(TrainError::Data { name: name.to_owned(), expected, found, help });
         }
         self.weights.0.insert(name.to_owned(), value);
         Ok(())
@@ -205,7 +200,9 @@ impl Trainer {
         self.check_inputs(inputs)?;
         let count = inputs.first().map_or(0, Samples::len);
         if inputs.iter().any(|input| input.len() != count) {
-            return Err(TrainError::Examples("the inputs hold different numbers of examples".into()));
+            let counts: Vec<usize> = inputs.iter().map(Samples::len).collect();
+            let message = format!("the inputs hold {counts:?} examples; give as many of each");
+            return Err(TrainError::Examples(message));
         }
         let types = self.recipe.model.output_types(self.recipe.float);
         let shape = |ty: &TensorType| -> Vec<usize> {
@@ -243,22 +240,25 @@ impl Trainer {
     pub fn load(&mut self, path: &Path) -> Result<BTreeMap<String, String>, TrainError> {
         let (tensors, metadata) = safetensors::load(path)?;
         let own: Vec<String> = self.recipe.model.variables().iter().map(|variable| variable.name.clone()).collect();
+        let foreign = |name: &str, field, expected: &Tensor, found: String| {
+            TrainError::Weights(WeightsError::Tensor {
+                path: path.into(),
+                tensor: name.into(),
+                field,
+                expected: format!("{}, as in the model", expected.ty()).into(),
+                found: found.into(),
+                help: "it was saved from another model: load the weights of this one",
+            })
+        };
         for name in &own {
-            if !tensors.contains_key(name) {
-                return Err(TrainError::Data {
-                    name: name.clone(),
-                    expected: "a variable".to_owned(),
-                    found: format!("no tensor of that name in {}; it was saved from another model", path.display()),
-                });
+            if let (None, Some(have)) = (tensors.get(name), self.weights.0.get(name)) {
+                return Err(foreign(name, "name", have, "no tensor of that name".to_owned()));
             }
         }
         for (name, tensor) in &tensors {
             if let Some(have) = self.weights.0.get(name).filter(|have| have.ty() != tensor.ty()) {
-                return Err(TrainError::Data {
-                    name: name.clone(),
-                    expected: have.ty().to_string(),
-                    found: format!("{} in {}", tensor.ty(), path.display()),
-                });
+                let field = if have.dtype() == tensor.dtype() { "shape" } else { "dtype" };
+                return Err(foreign(name, field, have, tensor.ty().to_string()));
             }
         }
         for (name, tensor) in tensors {
@@ -316,7 +316,7 @@ impl Trainer {
     pub(super) fn check_examples(&self, examples: &Examples) -> Result<(), TrainError> {
         self.check_inputs(&examples.inputs)?;
         let types = self.recipe.target_types();
-        check_count("targets", types.len(), examples.targets.len())?;
+        check_count("targets", types.iter().map(|(output, _)| output), examples.targets.len())?;
         for (((output, ty), target), loss) in types.into_iter().zip(&examples.targets).zip(&self.recipe.losses) {
             check_fits(&Recipe::target_name(&output), &ty?, target)?;
             let classes =
@@ -332,7 +332,7 @@ impl Trainer {
 
     fn check_inputs(&self, inputs: &[Samples]) -> Result<(), TrainError> {
         let types = self.recipe.model.input_types(self.recipe.float);
-        check_count("inputs", types.len(), inputs.len())?;
+        check_count("inputs", types.keys(), inputs.len())?;
         types.iter().zip(inputs).try_for_each(|((name, ty), input)| check_fits(name, ty, input))
     }
 
@@ -368,11 +368,19 @@ fn write_rows(run: &Executable, index: usize, to: &mut Tensor, rows: Range<usize
     }
 }
 
-fn check_count(what: &'static str, expected: usize, found: usize) -> Result<(), TrainError> {
-    if expected == found {
+fn check_count<'n>(
+    what: &'static str,
+    names: impl Iterator<Item = &'n String>,
+    found: usize,
+) -> Result<(), TrainError> {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.len() == found {
         return Ok(());
     }
-    Err(TrainError::Examples(format!("the model has {expected} {what}, but the data has {found}; give one for each")))
+    let (expected, names) = (names.len(), names.join("`, `"));
+    Err(TrainError::Examples(format!(
+        "the data has {found} {what} for a model with {expected} (`{names}`); give one for each, in that order"
+    )))
 }
 
 fn check_fits(name: &str, ty: &TensorType, samples: &Samples) -> Result<(), TrainError> {
@@ -381,12 +389,15 @@ fn check_fits(name: &str, ty: &TensorType, samples: &Samples) -> Result<(), Trai
     if each.len() == samples.shape().len() && each.iter().zip(samples.shape()).all(same) && samples.fits(ty.dtype) {
         return Ok(());
     }
-    let kind = if samples.is_int() { "integers" } else { "numbers" };
-    Err(TrainError::Data {
-        name: name.to_owned(),
-        expected: ty.to_string(),
-        found: format!("examples of shape {:?} ({kind})", samples.shape()),
-    })
+    let help = if samples.fits(ty.dtype) {
+        format!("give each example the shape {}, or change the model", Shape::from_iter(each.iter().copied()))
+    } else if ty.dtype == DType::I32 && samples.shape().len() == each.len() + 1 {
+        "give i32 class indices; for one-hot rows, train with `Loss::CategoricalCrossentropy`".to_owned()
+    } else {
+        format!("convert the data to {}", ty.dtype)
+    };
+    let (expected, found) = (ty.to_string(), samples.describe());
+    Err(TrainError::Data { name: name.to_owned(), expected, found, help })
 }
 
 /// Sums of loss and metrics over batches of different sizes.

@@ -179,20 +179,30 @@ impl Optimizer {
         parameters: &IndexMap<String, Expr<'b>>,
         gradients: &[Expr<'b>],
     ) -> Result<Updates<'b>, Diagnostic> {
-        let caller = Location::caller();
-        self.check().map_err(|mistake| if mistake.location().is_some() { mistake } else { mistake.at(caller) })?;
+        self.update_at(builder, parameters, gradients, Location::caller())
+    }
+
+    /// [`update`](Optimizer::update), with the line that its nodes and mistakes belong to.
+    pub(super) fn update_at<'b>(
+        &self,
+        builder: &'b Builder,
+        parameters: &IndexMap<String, Expr<'b>>,
+        gradients: &[Expr<'b>],
+        at: &'static Location<'static>,
+    ) -> Result<Updates<'b>, Diagnostic> {
+        self.check().map_err(|mistake| if mistake.location().is_some() { mistake } else { mistake.at(at) })?;
         if parameters.len() != gradients.len() {
             let title = format!("{} parameters, but {} gradients", parameters.len(), gradients.len());
-            return Err(Diagnostic::new(Code::Graph, title).at(caller).help("give one gradient for each parameter"));
+            return Err(Diagnostic::new(Code::Graph, title).at(at).help("give one gradient for each parameter"));
         }
         for ((name, parameter), gradient) in parameters.iter().zip(gradients) {
             if parameter.ty() != gradient.ty() && !parameter.is_poisoned() && !gradient.is_poisoned() {
                 let title = format!("`{name}` is {}, but its gradient is {}", parameter.ty(), gradient.ty());
-                return Err(Diagnostic::new(Code::Shape, title).at(caller).help("a gradient has its parameter's type"));
+                return Err(Diagnostic::new(Code::Shape, title).at(at).help("a gradient has its parameter's type"));
             }
         }
         let body = || self.write(builder, parameters, gradients);
-        Ok(builder.scoped(self.name(), || builder.attributed(Source::User(caller), body)))
+        Ok(builder.scoped(self.name(), || builder.attributed(Source::User(at), body)))
     }
 
     fn write<'b>(
@@ -271,7 +281,7 @@ impl Options {
         }
         Err(Diagnostic::new(Code::Attribute, format!("optimiser `{}`: the {option} is {value}", self.rule))
             .at(self.at)
-            .help(format!("the {option} is {range}")))
+            .help(format!("give {range}")))
     }
 
     fn not_negative(&self, option: &str, value: f64) -> Result<(), Diagnostic> {
