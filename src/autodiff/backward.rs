@@ -120,6 +120,13 @@ fn vjp_at<'b>(
     let mut sweep = Sweep::new(builder, rules, wrt);
     for (output, cotangent) in outputs.iter().zip(cotangents) {
         if let Cotangent::Value(seed) = cotangent {
+            if !output.dtype().is_float() {
+                let title = format!("there is no gradient of {}", output.ty());
+                return Err(Diagnostic::new(Code::DType, title)
+                    .at(caller)
+                    .note(builder.graph().describe(output.value().node))
+                    .help("gradients exist of f32 and f64 values"));
+            }
             if seed.ty() != output.ty() {
                 let title = format!("the cotangent of {} is {}", output.ty(), seed.ty());
                 let of = builder.graph().describe(output.value().node);
@@ -169,7 +176,8 @@ impl<'r, 'b> Sweep<'r, 'b> {
             active[x.value().node.index()] = true;
         }
         for (id, node) in graph.nodes() {
-            if node.operands().iter().any(|operand| active[operand.node.index()]) {
+            let cut = matches!(node.op(), Op::StopGradient(_));
+            if !cut && node.operands().iter().any(|operand| active[operand.node.index()]) {
                 active[id.index()] = true;
             }
         }

@@ -185,8 +185,8 @@ activation!(Silu, "silu", "x·sigmoid(x)",
     instances [Silu], domain SMOOTH);
 
 activation!(Softplus, "softplus", "ln(1 + eˣ)",
-    // max(x, 0) + ln(1 + e^−|x|) never overflows; at 0 both parts give half of the slope's 1/2 too little or too much
-    // and agree, because max splits ties evenly and |x| has slope 0 there.
-    |op, x| x.max(x.zeros_like()) + (-x.abs()).exp().log1p(),
+    // max(x, 0) + ln(1 + e^−|x|) never overflows. Both parts follow the same branch at 0, so the sum is smooth there to
+    // every order, which the slope 0 of |x| at 0 would spoil.
+    |op, x| x.relu() + x.is_positive().select(-x, *x).exp().log1p(),
     attrs |_| Vec::new(), parse |_attrs| Ok(Softplus),
     instances [Softplus], domain KINKED);

@@ -98,7 +98,12 @@ binary_ops! {
     /// `a` to the power `b`. Where `a ≤ 0`, the exponent's gradient, which does not exist there, is taken as 0.
     Pow "pow" pow, about "a to the power b", real pow, int |a, b| if b < 0 { 0 } else { a.wrapping_pow(b as u32) },
         vjp |a, b, y, dy| (
-            dy * b * a.pow(b - 1.0),
+            {
+                // 0⁰⁻¹ is infinite, but a⁰ has slope 0: where both are zero, the exponent stays 0.
+                let zero = b.zeros_like();
+                let both = a.equal(zero).select(zero, b - 1.0);
+                dy * b * a.pow(b.equal(zero).select(both, b - 1.0))
+            },
             {
                 let positive = a.greater(a.zeros_like());
                 // The logarithm is taken of a harmless 1 where it does not exist, so that no NaN can leak.

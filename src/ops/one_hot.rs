@@ -60,7 +60,10 @@ impl OpDef for OneHot {
     }
 
     fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
-        Ok(vec![Cotangent::Zero])
+        Err(NoVjp::NotDifferentiable(
+            "a one-hot row is piecewise constant in its index; wrap it in `.stop_gradient()` if it is meant as a \
+             constant, or use `.softmax` as the smooth form of `.arg_max`",
+        ))
     }
 
     fn cases() -> Vec<Case> {

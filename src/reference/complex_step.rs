@@ -88,8 +88,8 @@ impl Number for ComplexStep {
         Self::c(t * cos, sin).div(Self::c(cos, t * sin))
     }
     fn sigmoid(self) -> Self {
-        let half = Self::from_f64(0.5);
-        half.mul(self).tanh().mul(half).add(half)
+        let y = Number::sigmoid(self.re);
+        Self::c(y, y * (1.0 - y) * self.im)
     }
     fn erf(self) -> Self {
         let slope = std::f64::consts::FRAC_2_SQRT_PI * (-self.re * self.re).exp();
@@ -111,14 +111,16 @@ impl Number for ComplexStep {
         if self.re > 0.0 || self.re.is_nan() { self } else { Self::from_f64(0.0) }
     }
     fn max(self, other: Self) -> Self {
-        if self.re < other.re { other } else { self }
+        Self::c(Number::max(self.re, other.re), if self.re < other.re { other.im } else { self.im })
     }
     fn min(self, other: Self) -> Self {
-        if other.re < self.re { other } else { self }
+        Self::c(Number::min(self.re, other.re), if other.re < self.re { other.im } else { self.im })
     }
     fn pow(self, other: Self) -> Self {
         let y = self.re.powf(other.re);
-        let mut im = other.re * self.re.powf(other.re - 1.0) * self.im;
+        // a⁰ is 1 all around a = 0.
+        let base_slope = if self.re == 0.0 && other.re == 0.0 { 0.0 } else { other.re * self.re.powf(other.re - 1.0) };
+        let mut im = base_slope * self.im;
         if self.re > 0.0 {
             im += y * self.re.ln() * other.im;
         }

@@ -72,8 +72,9 @@ impl<T: Number> Number for Dual<T> {
         self.chain(y, Self::number(0.5).div(y))
     }
     fn rsqrt(self) -> Self {
+        // A polynomial of y, as in the reverse rule: so the two also agree in a field, where y·y is not 1/x.
         let y = self.re.rsqrt();
-        self.chain(y, Self::number(-0.5).mul(y).div(self.re))
+        self.chain(y, Self::number(-0.5).mul(y).mul(y).mul(y))
     }
     fn tanh(self) -> Self {
         let y = self.re.tanh();
@@ -100,24 +101,35 @@ impl<T: Number> Number for Dual<T> {
         Dual::constant(self.re.sign())
     }
     fn relu(self) -> Self {
-        let slope = if self.re.to_f64() > 0.0 { 1.0 } else { 0.0 };
+        let slope = if Self::number(0.0).less(self.re) { 1.0 } else { 0.0 };
         self.chain(self.re.relu(), Self::number(slope))
     }
     fn max(self, other: Self) -> Self {
-        if self.re.less(other.re) { other } else { self }
+        Dual::new(self.re.max(other.re), if self.re.less(other.re) { other.du } else { self.du })
     }
     fn min(self, other: Self) -> Self {
-        if other.re.less(self.re) { other } else { self }
+        Dual::new(self.re.min(other.re), if other.re.less(self.re) { other.du } else { self.du })
     }
     fn pow(self, other: Self) -> Self {
         let y = self.re.pow(other.re);
-        let base_slope = other.re.mul(self.re.pow(other.re.sub(Self::number(1.0))));
+        let zero = Self::number(0.0);
+        // a⁰ is 1 all around a = 0.
+        let base_slope = match self.re.equal(zero) && other.re.equal(zero) {
+            true => zero,
+            false => other.re.mul(self.re.pow(other.re.sub(Self::number(1.0)))),
+        };
         let mut du = base_slope.mul(self.du);
         // ln x exists only for a positive base; elsewhere the exponent must be constant.
-        if self.re.to_f64() > 0.0 {
+        if zero.less(self.re) {
             du = du.add(y.mul(self.re.log()).mul(other.du));
         }
         Dual::new(y, du)
+    }
+    fn equal(self, other: Self) -> bool {
+        self.re.equal(other.re)
+    }
+    fn less(self, other: Self) -> bool {
+        self.re.less(other.re)
     }
 }
 
