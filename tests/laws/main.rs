@@ -1,0 +1,12 @@
+//! The laws that every op obeys, read from its own cases: see docs/LAWS.md.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod definitions;
+mod diagnostics;
+mod extremes;
+mod numbers;
+mod points;
+mod sweep;
+mod types;
