@@ -183,9 +183,10 @@ impl<'b> Pool<'b> {
 
     fn push(&mut self, value: Expr<'b>, bound: f64) {
         let (value, bound) = if bound > LIMIT { (value.tanh(), 1.0) } else { (value, bound) };
-        // The same value again is no new sink.
-        if self.items.iter().all(|item| item.value.value() != value.value()) {
-            self.items.push(Item { value, bound, used: false });
+        // The same value again is the old one, which is left over once more: so something always is.
+        match self.items.iter_mut().find(|item| item.value.value() == value.value()) {
+            Some(item) => item.used = false,
+            None => self.items.push(Item { value, bound, used: false }),
         }
     }
 
