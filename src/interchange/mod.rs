@@ -4,7 +4,9 @@
 //! allocated, and every refusal names the file, the part of it that is wrong, and what was expected. What is written is
 //! whole or not there: a new file replaces the old one in one step.
 
+pub mod onnx;
 pub(crate) mod replace;
 pub mod safetensors;
 
+pub use onnx::OnnxError;
 pub use safetensors::WeightsError;

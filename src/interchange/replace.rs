@@ -9,12 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// On failure the temporary file is removed, and a file that was at `path` is as it was.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`write`], with a function that writes the bytes as it makes them.
+pub(crate) fn write_with(path: &Path, bytes: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let (mut file, temporary) = Temporary::create(directory)?;
-    file.write_all(bytes)?;
+    bytes(&mut file)?;
     file.sync_all()?;
     drop(file);
     fs::rename(&temporary.0, path)?;

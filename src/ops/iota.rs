@@ -13,6 +13,13 @@ pub struct Iota {
     dtype: DType,
 }
 
+impl Iota {
+    /// The axis that is counted along.
+    pub fn axis(&self) -> usize {
+        self.axis
+    }
+}
+
 impl Builder {
     /// A tensor of that shape whose elements count along `axis`, from 0.
     #[track_caller]

@@ -1,0 +1,12 @@
+//! Exported models compute, in a runtime that shares no code with this crate, what the graph computes; and files that are
+//! wrong are refused.
+
+#[path = "../../examples/export_ops/instances.rs"]
+mod instances;
+
+mod files;
+mod hostile;
+mod models;
+mod ops;
+mod runtime;
+mod symbols;
