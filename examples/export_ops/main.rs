@@ -45,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&directory)?;
     let (mut written, mut refused, mut runs) = (0, Vec::new(), Weights::new());
     for dtype in [DType::F32, DType::F64] {
-        let networks = networks::symbolic(dtype).into_iter().chain(networks::tutorials(dtype));
+        let networks =
+            networks::symbolic(dtype).into_iter().chain(networks::edges(dtype)).chain(networks::tutorials(dtype));
         for instance in instances::all(dtype).into_iter().chain(networks) {
             match export(&directory, &instance, &mut runs)? {
                 None => written += 1,

@@ -86,6 +86,47 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("normed_last", |_, x, w| x.batch_norm_infer([w, w, w, w * w + 0.1], 2, 1e-3)),
 ];
 
+/// Where a careless formula loses its digits, overflows, or has no answer: each point is a run of its own.
+pub fn edges(dtype: DType) -> Vec<Instance> {
+    const TINY: f64 = 1e-7;
+    let points = [0.0, TINY, -TINY, 1e-3, -0.5, 30.0, -30.0, f64::INFINITY, f64::NEG_INFINITY];
+    type Unary = for<'b> fn(Expr<'b>) -> Expr<'b>;
+    let functions: [(&str, &[f64], Unary); 6] = [
+        ("expm1", &points, |x| x.expm1()),
+        ("log1p", &points[..6], |x| x.log1p()),
+        ("log1p_far", &[-1.0, -2.0, 1e20, f64::INFINITY], |x| x.log1p()),
+        ("sigmoid", &[0.0, TINY, 1e-3, -0.5, 30.0, f64::INFINITY, f64::NEG_INFINITY], |x| x.sigmoid()),
+        ("softplus", &[0.0, 1e-3, 30.0, -30.0, 1000.0, -1000.0], |x| x.softplus()),
+        ("elu", &[0.0, 1e-3, 30.0, -1000.0, 1000.0], |x| x.elu(0.3)),
+    ];
+    let mut instances = Vec::new();
+    for (name, points, function) in functions {
+        let g = Builder::new();
+        g.output("y", function(g.input("x", dtype, [1])));
+        let feeds = points.iter().map(|&point| Values::from([("x".to_owned(), Tensor::full(dtype, [1], point))]));
+        instances.push(fed(format!("edge_{name}_{dtype}"), dtype, g.finish().expect("well typed"), feeds.collect()));
+    }
+    let g = Builder::new();
+    let (a, b) = (g.input("a", DType::I32, [6]), g.input("b", DType::I32, [6]));
+    g.output("y", a / b);
+    let least = i32::MIN;
+    let feeds = Values::from([
+        ("a".to_owned(), Tensor::vector(vec![7, least, least, 0, -7, 7])),
+        ("b".to_owned(), Tensor::vector(vec![0, -1, 1, 0, 2, -2])),
+    ]);
+    instances.push(fed(format!("edge_divide_{dtype}"), dtype, g.finish().expect("well typed"), vec![feeds]));
+    instances
+}
+
+fn fed(name: String, dtype: DType, graph: Graph, feeds: Vec<Values>) -> Instance {
+    let expected = |feeds: &Values| match dtype {
+        DType::F32 => reference::<f32>(&graph, feeds),
+        _ => reference::<f64>(&graph, feeds),
+    };
+    let runs = feeds.into_iter().map(|feeds| (feeds.clone(), expected(&feeds))).collect();
+    Instance { name, op: "edge", graph, weights: Values::new(), runs }
+}
+
 fn batch() -> Dim {
     Dim::symbol("batch")
 }

@@ -3,10 +3,13 @@
 
 #[path = "../../examples/export_ops/instances.rs"]
 mod instances;
+#[path = "../../examples/export_ops/networks.rs"]
+mod networks;
 
 mod files;
 mod hostile;
 mod models;
 mod ops;
+mod page;
+mod refusals;
 mod runtime;
-mod symbols;

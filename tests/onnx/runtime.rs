@@ -4,23 +4,21 @@ use foldgrad::{DType, Tensor};
 use indexmap::IndexMap;
 use rten::{Model, Value};
 
-/// The outputs of a model for these inputs, by name.
-pub fn run(model: Vec<u8>, feeds: &IndexMap<String, Tensor>, outputs: &[&str]) -> Result<Vec<Tensor>, String> {
-    // Constants are computed in loading.
+/// A model, loaded. Constants are computed in loading.
+pub fn load(model: Vec<u8>) -> Result<Model, String> {
     let model = std::panic::catch_unwind(|| Model::load(model)).map_err(|_| "it panics in loading".to_owned())?;
-    let model = model.map_err(|error| format!("it does not load: {error}"))?;
-    run_loaded(&model, feeds, outputs)
+    model.map_err(|error| format!("it does not load: {error}"))
 }
 
-pub fn run_loaded(model: &Model, feeds: &IndexMap<String, Tensor>, outputs: &[&str]) -> Result<Vec<Tensor>, String> {
+/// The outputs of a model for these inputs, by name.
+pub fn run(model: &Model, feeds: &IndexMap<String, Tensor>, outputs: &[&str]) -> Result<Vec<Tensor>, String> {
     let id = |name: &str| model.node_id(name).map_err(|error| error.to_string());
     let feed = |(name, tensor): (&String, &Tensor)| Ok((id(name)?, value(tensor).into()));
     let inputs = feeds.iter().map(feed).collect::<Result<Vec<_>, String>>()?;
     let outputs = outputs.iter().map(|name| id(name)).collect::<Result<Vec<_>, String>>()?;
     let run = std::panic::AssertUnwindSafe(|| model.run(inputs, &outputs, None));
     let results = std::panic::catch_unwind(run).map_err(|_| "it panics".to_owned())?;
-    let results = results.map_err(|error| format!("it does not run: {error}"))?;
-    results.into_iter().map(tensor).collect()
+    results.map_err(|error| format!("it does not run: {error}"))?.into_iter().map(tensor).collect()
 }
 
 fn value(tensor: &Tensor) -> Value {

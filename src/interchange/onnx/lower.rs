@@ -188,8 +188,9 @@ fn lower_op(e: &mut Emitter, op: &Op, operands: &[Held], ty: &TensorType) -> Low
         (Op::LeakyRelu(leaky), [x]) if single => Ok(elementwise::sloped(e, "LeakyRelu", leaky.alpha.0, x)),
         (Op::Elu(elu), [x]) if single => Ok(elementwise::sloped(e, "Elu", elu.alpha.0, x)),
         (Op::Selu(_), [x]) if single => Ok(elementwise::map(e, "Selu", &[x], ty.dtype)),
-        (Op::Softplus(_), [x]) if single => Ok(elementwise::map(e, "Softplus", &[x], ty.dtype)),
-        (Op::LeakyRelu(_) | Op::Elu(_) | Op::Selu(_) | Op::Softplus(_), _) => expand(e, op, operands),
+        (Op::LeakyRelu(_) | Op::Elu(_) | Op::Selu(_), _) => expand(e, op, operands),
+        // ONNX defines `Softplus` by a formula that overflows, and some runtimes compute just that.
+        (Op::Softplus(_), _) => expand(e, op, operands),
         // ONNX has GELU from opset 20 on; runtimes recognise this form of it.
         (Op::Gelu(_) | Op::Silu(_), _) => expand(e, op, operands),
 

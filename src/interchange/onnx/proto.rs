@@ -207,3 +207,41 @@ pub(super) enum Extent {
     #[prost(string, tag = "2")]
     Symbol(String),
 }
+
+/// The numbers of fields that are read one by one.
+pub(super) mod tag {
+    pub(in super::super) const GRAPH: u32 = 7;
+    pub(in super::super) const OPSET_IMPORT: u32 = 8;
+    pub(in super::super) const METADATA: u32 = 14;
+    pub(in super::super) const NODE: u32 = 1;
+    pub(in super::super) const INITIALIZER: u32 = 5;
+    pub(in super::super) const INPUT: u32 = 11;
+    pub(in super::super) const OUTPUT: u32 = 12;
+}
+
+/// A [`Model`] without its lists.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ModelOutline {
+    #[prost(int64, tag = "1")]
+    pub(super) ir_version: i64,
+    #[prost(string, tag = "2")]
+    pub(super) producer_name: String,
+    #[prost(string, tag = "3")]
+    pub(super) producer_version: String,
+    #[prost(string, tag = "6")]
+    pub(super) doc_string: String,
+}
+
+/// A [`GraphProto`] without its lists.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct GraphOutline {
+    #[prost(string, tag = "2")]
+    pub(super) name: String,
+}
+
+/// What kind of node a [`NodeProto`] is.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct NodeOutline {
+    #[prost(string, tag = "4")]
+    pub(super) op_type: String,
+}

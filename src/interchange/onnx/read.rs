@@ -1,15 +1,18 @@
 //! Reads a file back: metadata, initialisers, and an outline of the graph. Every number in the file is doubted until it
 //! was compared with the bytes that are there.
 
+mod fields;
 mod tensor;
 
 use super::OnnxError;
 use super::error::LIMIT;
-use super::proto::{Extent, Model, ValueInfo, element};
+use super::proto::{
+    Entry, Extent, GraphOutline, ModelOutline, NodeOutline, OperatorSet, TensorProto, ValueInfo, element, tag,
+};
 use crate::ir::Tensor;
 use indexmap::IndexMap;
-use prost::Message;
 use prost::bytes::Bytes;
+use prost::{DecodeError, Message};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
@@ -84,46 +87,111 @@ pub enum Axis {
 /// lies outside of its own folder, with the name of the initialiser and the part of it that is wrong.
 pub fn load(path: impl AsRef<Path>) -> Result<OnnxFile, OnnxError> {
     let path = path.as_ref();
-    let refuse = |expected, found| OnnxError::NotOnnx { path: path.into(), expected, found };
-    let model = Model::decode(read(path)?).map_err(|error| refuse("a message of ONNX", error.to_string()))?;
-    let Some(graph) = model.graph else { return Err(refuse("a graph", "none".to_owned())) };
-    let default = |domain: &str| domain.is_empty() || domain == "ai.onnx";
-    let Some(opset) = model.opset_import.iter().find(|set| default(&set.domain)) else {
-        return Err(refuse("the version of the operator set", "none".to_owned()));
-    };
-    let mut file = OnnxFile {
-        ir_version: model.ir_version,
-        opset: opset.version,
-        producer: (model.producer_name, model.producer_version),
-        graph_name: graph.name,
-        doc: model.doc_string,
-        ..OnnxFile::default()
-    };
-    for entry in model.metadata_props {
-        if file.metadata.contains_key(&entry.key) {
-            return Err(OnnxError::Duplicate { path: path.into(), what: "remarks", name: entry.key.into() });
-        }
-        file.metadata.insert(entry.key, entry.value);
+    let mut loading = Loading { path, file: OnnxFile::default(), opset: None, graph: None };
+    match loading.load(read(path)?) {
+        Ok(()) => Ok(loading.file),
+        Err(Fault::Message(error)) => Err(loading.refuse("a message of ONNX", error.to_string())),
+        Err(Fault::File(error)) => Err(error),
     }
-    for node in graph.node {
-        *file.ops.entry(node.op_type).or_insert(0) += 1;
+}
+
+/// A file, as far as it was read.
+struct Loading<'p> {
+    path: &'p Path,
+    file: OnnxFile,
+    opset: Option<i64>,
+    graph: Option<Bytes>,
+}
+
+enum Fault {
+    Message(DecodeError),
+    File(OnnxError),
+}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Fault {
+        Fault::Message(error)
     }
-    let port = |info| port(info).map_err(|found| refuse("dimensions that are sizes", found));
-    file.inputs = graph.input.into_iter().map(port).collect::<Result<_, _>>()?;
-    file.outputs = graph.output.into_iter().map(port).collect::<Result<_, _>>()?;
-    let mut reader = Reader::new(path);
-    for proto in graph.initializer {
-        let name = proto.name.clone();
-        if file.initializers.contains_key(&name) || file.others.contains_key(&name) {
-            return Err(OnnxError::Duplicate { path: path.into(), what: "initialisers", name: name.into() });
-        }
-        let (data_type, shape) = (proto.data_type, reader.shape(&proto)?);
-        match reader.tensor(proto, &shape)? {
-            Some(tensor) => drop(file.initializers.insert(name, tensor)),
-            None => drop(file.others.insert(name, Other { element: element::name(data_type), shape })),
-        }
+}
+
+impl From<OnnxError> for Fault {
+    fn from(error: OnnxError) -> Fault {
+        Fault::File(error)
     }
-    Ok(file)
+}
+
+impl Loading<'_> {
+    fn refuse(&self, expected: &'static str, found: impl Into<String>) -> OnnxError {
+        OnnxError::NotOnnx { path: self.path.into(), expected, found: found.into() }
+    }
+
+    fn duplicate(&self, what: &'static str, name: &str) -> Fault {
+        OnnxError::Duplicate { path: self.path.into(), what, name: name.into() }.into()
+    }
+
+    fn load(&mut self, bytes: Bytes) -> Result<(), Fault> {
+        let ModelOutline { ir_version, producer_name, producer_version, doc_string } =
+            ModelOutline::decode(bytes.clone())?;
+        (self.file.ir_version, self.file.doc) = (ir_version, doc_string);
+        self.file.producer = (producer_name, producer_version);
+        fields::each(bytes, |tag, body| self.part_of_model(tag, body))?;
+        let Some(opset) = self.opset else {
+            return Err(self.refuse("the version of the operator set", "none").into());
+        };
+        let Some(graph) = self.graph.take() else { return Err(self.refuse("a graph", "none").into()) };
+        self.file.opset = opset;
+        self.file.graph_name = GraphOutline::decode(graph.clone())?.name;
+        let mut reader = Reader::new(self.path);
+        fields::each(graph, |tag, body| self.part_of_graph(tag, body, &mut reader))
+    }
+
+    fn part_of_model(&mut self, tag: u32, body: Bytes) -> Result<(), Fault> {
+        match tag {
+            tag::GRAPH if self.graph.is_some() => return Err(self.refuse("one graph", "another").into()),
+            tag::GRAPH => self.graph = Some(body),
+            tag::OPSET_IMPORT => {
+                let OperatorSet { domain, version } = OperatorSet::decode(body)?;
+                if domain.is_empty() || domain == "ai.onnx" {
+                    self.opset = Some(version);
+                }
+            }
+            tag::METADATA => {
+                let Entry { key, value } = Entry::decode(body)?;
+                if self.file.metadata.contains_key(&key) {
+                    return Err(self.duplicate("remarks", &key));
+                }
+                self.file.metadata.insert(key, value);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn part_of_graph(&mut self, tag: u32, body: Bytes, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        match tag {
+            tag::NODE => *self.file.ops.entry(NodeOutline::decode(body)?.op_type).or_insert(0) += 1,
+            tag::INPUT | tag::OUTPUT => {
+                let port =
+                    port(ValueInfo::decode(body)?).map_err(|found| self.refuse("dimensions that are sizes", found))?;
+                let ports = if tag == tag::INPUT { &mut self.file.inputs } else { &mut self.file.outputs };
+                ports.push(port);
+            }
+            tag::INITIALIZER => {
+                let proto = TensorProto::decode(body)?;
+                let name = proto.name.clone();
+                if self.file.initializers.contains_key(&name) || self.file.others.contains_key(&name) {
+                    return Err(self.duplicate("initialisers", &name));
+                }
+                let (data_type, shape) = (proto.data_type, reader.shape(&proto)?);
+                match reader.tensor(proto, &shape)? {
+                    Some(tensor) => drop(self.file.initializers.insert(name, tensor)),
+                    None => drop(self.file.others.insert(name, Other { element: element::name(data_type), shape })),
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// The whole file.

@@ -11,7 +11,7 @@ pub(super) fn whole(name: String, ty: &TensorType) -> Held {
 
 /// One number in every element: how the elements lie does not matter.
 fn uniform(x: &Held, ty: &TensorType) -> Option<Held> {
-    (x.held.rank() == 0).then(|| Held { shape: ty.shape.clone(), ..x.clone() })
+    (x.held.rank() == 0 && x.shape.rank() > 0).then(|| Held { shape: ty.shape.clone(), ..x.clone() })
 }
 
 pub(super) fn size(e: &mut Emitter, size: &Size, ty: &TensorType) -> Lowered<Held> {

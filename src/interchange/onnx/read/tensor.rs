@@ -72,7 +72,7 @@ impl<'p> Reader<'p> {
         let wanted = count.saturating_mul(dtype.size());
         if proto.data_location == EXTERNAL {
             let bytes = self.external(&proto, wanted as u64)?;
-            return self.from_bytes(&proto.name, dtype, shape, &bytes).map(Some);
+            return self.read_bytes(&proto.name, dtype, shape, &bytes).map(Some);
         }
         let numbers = match dtype {
             DType::F32 => proto.float_data.len(),
@@ -85,7 +85,7 @@ impl<'p> Reader<'p> {
                 let expected = format!("{wanted} bytes for {dtype}{shape:?}");
                 return Err(self.refuse(&proto.name, "data", expected, format!("{found} bytes"), EXPORT));
             }
-            return self.from_bytes(&proto.name, dtype, shape, &proto.raw_data).map(Some);
+            return self.read_bytes(&proto.name, dtype, shape, &proto.raw_data).map(Some);
         }
         if !proto.raw_data.is_empty() || numbers != count {
             let found = format!("{numbers} numbers and {} bytes", proto.raw_data.len());
@@ -108,7 +108,7 @@ impl<'p> Reader<'p> {
     }
 
     /// The tensor that these bytes are; as many as its shape has.
-    fn from_bytes(&self, name: &str, dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Tensor, OnnxError> {
+    fn read_bytes(&self, name: &str, dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Tensor, OnnxError> {
         let tensor = match dtype {
             DType::F32 => Tensor::new(shape, elements(bytes, f32::from_le_bytes)),
             DType::F64 => Tensor::new(shape, elements(bytes, f64::from_le_bytes)),
