@@ -136,7 +136,8 @@ fn refuse_tensor(bytes: &[u8], wrong: &str) {
 fn numbers_are_read_from_every_place() {
     let read = |bytes: &[u8]| load(bytes).expect("a model").initializers["w"].clone();
     let floats: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
-    for data in [message(9, &[floats.clone()]), message(4, &[floats])] {
+    for tag in [9, 4] {
+        let data = message(tag, std::slice::from_ref(&floats));
         assert_eq!(read(&tensor(FLOAT, &[2], data)).to_f64(), [1.5, -2.0]);
     }
     let double = message(10, &[0.1f64.to_le_bytes().to_vec()]);

@@ -63,7 +63,7 @@ pub fn agree(found: &[Tensor], expected: &IndexMap<String, Tensor>) -> Result<f6
     let mut worst = 0.0f64;
     for (found, (name, expected)) in found.iter().zip(expected) {
         let here = difference(found, expected).map_err(|why| format!("{name}: {why}"))?;
-        if !(here <= SINGLE) {
+        if here.is_nan() || here > SINGLE {
             return Err(format!("{name} differs by {here:e}: {found:?}, expected {expected:?}"));
         }
         worst = worst.max(here);
