@@ -25,6 +25,14 @@ impl Fp {
         self.0
     }
 
+    /// The residue of a sum of products, by `2⁶¹ = 1`.
+    pub(crate) fn from_wide(sum: u128) -> Fp {
+        // Each part is below 2⁶¹, so their sum is below 2⁶³.
+        let folded = (sum as u64 & P) + ((sum >> 61) as u64 & P) + (sum >> 122) as u64;
+        let residue = (folded & P) + (folded >> 61);
+        Fp(if residue >= P { residue - P } else { residue })
+    }
+
     fn power(self, mut exponent: u64) -> Fp {
         let (mut base, mut result) = (self, Fp(1));
         while exponent > 0 {

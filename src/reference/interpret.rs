@@ -34,6 +34,14 @@ pub enum EvalError {
         /// What was fed, and under which earlier bindings.
         found: String,
     },
+    /// A value is too large to be evaluated.
+    #[error("a value of type {ty} is too large to evaluate here: no more than {limit} elements are held at once")]
+    TooLarge {
+        /// Its type.
+        ty: Box<TensorType>,
+        /// The most elements that are held.
+        limit: usize,
+    },
     /// A symbolic dimension has no size.
     #[error(transparent)]
     Unbound(#[from] UnboundSymbol),
