@@ -30,6 +30,7 @@ use walk::Axes;
 pub(crate) struct ValueNumber(u32);
 
 type Numbers = SmallVec<[ValueNumber; 1]>;
+type OperandTypes = SmallVec<[TensorType; 3]>;
 
 /// The number of every value of a graph that was evaluated.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ pub(crate) struct Evaluator<S> {
     interned: HashTable<ValueNumber>,
     // Results by op, operands and element type; the sizes of symbols are the same for every graph.
     memo: HashTable<Entry>,
-    expansions: HashMap<(Op, SmallVec<[TensorType; 3]>), Option<Arc<Expansion>>>,
+    expansions: HashMap<(Op, OperandTypes), Option<Arc<Expansion>>>,
     hasher: DefaultHashBuilder,
     held: usize,
     fewest_coincidences: usize,
@@ -108,7 +109,7 @@ impl<S: Exact> Evaluator<S> {
         let numbers = self.numbers(graph, &live, |evaluator, name, ty| {
             let missing = || EvalError::MissingInput { name: name.to_owned(), ty: Box::new(ty.clone()) };
             let number = *evaluator.feeds.get(name).ok_or_else(missing)?;
-            let array = evaluator.contents[number.0 as usize].base();
+            let array = evaluator.array(number);
             if array.fits(ty, &ty.shape.resolve(&evaluator.bindings)?) {
                 return Ok(number);
             }
@@ -231,7 +232,7 @@ impl<S: Exact> Evaluator<S> {
         &mut self,
         op: &Op,
         operands: &[ValueNumber],
-        operand_types: SmallVec<[TensorType; 3]>,
+        operand_types: OperandTypes,
         types: &[TensorType],
     ) -> Result<Numbers, EvalError> {
         if let Some(expansion) = self.expansion(op, operand_types.clone()) {
@@ -248,7 +249,7 @@ impl<S: Exact> Evaluator<S> {
         Ok(results.into_iter().map(|array| self.intern(Content::new(Arc::new(array)))).collect())
     }
 
-    fn expansion(&mut self, op: &Op, types: SmallVec<[TensorType; 3]>) -> Option<Arc<Expansion>> {
+    fn expansion(&mut self, op: &Op, types: OperandTypes) -> Option<Arc<Expansion>> {
         if is_primitive(op) {
             return None;
         }

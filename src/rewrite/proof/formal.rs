@@ -27,11 +27,15 @@ impl Number for Formal {
     fn from_f64(value: f64) -> Formal {
         Formal(Fp::from_f64(value))
     }
-    /// Any of 2²⁰ integers; small ones are themselves, so that what was an integer stays one.
+    /// Any of 2²⁰ integers; small ones, of either sign, are themselves, so that what was an integer stays one.
     fn to_f64(self) -> f64 {
         const INTEGERS: u64 = 1 << 20;
-        let residue = self.0.residue();
-        if residue < INTEGERS { residue as f64 } else { (mix(residue) % INTEGERS) as f64 }
+        let (residue, negated) = (self.0.residue(), self.0.neg().residue());
+        match (residue < INTEGERS, negated < INTEGERS) {
+            (true, _) => residue as f64,
+            (_, true) => -(negated as f64),
+            _ => (mix(residue) % INTEGERS) as f64,
+        }
     }
     fn equal(self, other: Formal) -> bool {
         let toss = |x: Formal| mix(x.0.residue().wrapping_add(GAMMA));

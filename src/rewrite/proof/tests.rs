@@ -260,6 +260,42 @@ fn integers_masks_and_nan_are_compared() {
     assert!(verdict(&nan, &number, Equality::Sampled).is_err());
 }
 
+/// A decision has one bit, and equality none in the field itself: wrong operands are seen all the same.
+#[test]
+fn wrong_operands_of_small_masks_are_caught() {
+    type Side = for<'b> fn([Expr<'b>; 3]) -> Expr<'b>;
+    let sides: [(Side, Side); 5] = [
+        (|[x, y, _]| x.less(y), |[x, _, s]| x.less(s)),
+        (|[x, y, _]| x.equal(y), |[x, _, s]| x.equal(s)),
+        (|[x, y, _]| x.not_equal(y), |[x, _, s]| x.not_equal(s)),
+        (|[x, ..]| x.cast(DType::Bool), |[_, y, _]| y.cast(DType::Bool)),
+        (|[x, y, _]| (x * y).cast(DType::I32), |[x, y, _]| (x + y).cast(DType::I32)),
+    ];
+    for seed in 0..200 {
+        let graph = |side: Side| {
+            let g = Builder::new();
+            let input = |name: &str| g.input(&format!("{name}{seed}"), DType::F32, Shape::scalar());
+            let chosen = side([input("x"), input("y"), input("s")]);
+            g.output("chosen", chosen.cast(DType::Bool).select(input_of(&g, "x", seed), input_of(&g, "y", seed)));
+            g.output("mask", chosen);
+            g.finish().unwrap()
+        };
+        for (index, (before, after)) in sides.into_iter().enumerate() {
+            let (before, after) = (graph(before), graph(after));
+            verdict(&before, &before, Equality::Algebraic).unwrap();
+            assert!(verdict(&before, &after, Equality::Algebraic).is_err(), "{index} with inputs {seed}");
+        }
+        // In f64 a sign is one bit as well.
+        let (relu, abs) = (graph(|[x, ..]| x.relu()), graph(|[x, ..]| x.abs()));
+        assert!(verdict(&relu, &abs, Equality::Sampled).is_err(), "inputs {seed}");
+    }
+}
+
+fn input_of<'b>(g: &'b Builder, name: &str, seed: u32) -> Expr<'b> {
+    let node = g.graph().input(&format!("{name}{seed}")).unwrap();
+    g.expr(Value { node, output: 0 })
+}
+
 /// Labels pick a class in the field too: integer inputs are small indices.
 #[test]
 fn losses_over_labels_are_compared() {
