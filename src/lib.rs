@@ -37,6 +37,9 @@ pub mod autodiff;
 // Rewrite, and prove each rewrite.
 pub mod rewrite;
 
+// Improve.
+pub mod pass;
+
 // Plan and run.
 pub mod plan;
 
