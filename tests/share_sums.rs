@@ -368,6 +368,7 @@ fn centred_sums_are_zero() {
     // What a zero reaches shrinks.
     let zero = check_one(b, 0, |x, y, _| (x - x.mean(&[0])).sum(&[0]) * y.exp() + y);
     assert_eq!(zero.ids().len(), 3, "{zero}");
+    check_one(b, 0, |x, y, _| (x - x.mean(&[0])).sum(&[0]).unreduce(&[0], x) - y);
 }
 
 #[test]
@@ -402,10 +403,20 @@ fn what_is_repeated_counts() {
     check_one(b, 1, |x, _, v| (x * v).sum(&[0]) + x.mean(&[0]) * v);
     // A product of what varies is not multiplied out, though Σxy − mean(x)·Σy would need one sum less.
     check_one(b, 4, |x, y, _| ((x - x.mean(&[0])) * y).sum(&[0]) + (x * y).sum(&[0]) * y.sum(&[0]));
+    // Two repetitions meet in the axes of both, each along its own.
+    for axis in [0, 1] {
+        let cube = [3, 3, 3];
+        check_one(["3", "3"], 0, |x, _, v| {
+            (x.broadcast_in(cube, &[0, 1]) - v.broadcast_in(cube, &[axis])).exp().sum(&[2])
+        });
+    }
     // What cancels to 1 outside of a sum still lies in a larger shape.
     check_one(["2", "3"], 1, |x, _, v| {
         (v.unreduce(&[0, 2], x.reshape([2, 3, 1]).broadcast_to([2, 3, 3])) / 2.0).sum(&[0, 1])
     });
+    // A sum of sums that nobody else reads is one sum.
+    check_one(b, 1, |x, _, _| x.mean(&[1]).sum(&[0]));
+    check_one(b, 1, |x, _, _| x.sum(&[1]).mean(&[0]));
     // Nothing is shared here, so nothing is multiplied out.
     check_one(b, 1, |x, y, v| (x * v - y).sum(&[0]));
 }
