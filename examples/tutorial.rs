@@ -22,5 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     trainer.fit(&Examples::try_from(&fashion.train)?, &Fit::new().epochs(5).validation(validation))?;
     let test = trainer.evaluate(&Examples::try_from(&fashion.test)?)?;
     println!("test loss {:.4}  test accuracy {:.4}", test.loss, test.metrics["accuracy"]);
+    let folded = trainer.fold()?;
+    println!("{}", folded.explanation());
+    trainer.export("tutorial.onnx", &folded, &Default::default())?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Foldgrad: an automatic-differentiation graph compiler for neural networks, on the CPU.
 //!
 //! A model is declared as a symbolic graph; reverse-mode differentiation writes the gradients into the same graph; a
-//! plan lowers it onto SIMD kernels and faer's matrix products; and the whole training step runs as one program.
+//! plan lowers it onto SIMD kernels and faer's matrix products; and the whole training step runs as one program. After
+//! training, every batch norm is folded into the weights, with a proof, and the graph is exported as ONNX.
 //!
 //! ```
 //! use foldgrad::{Builder, DType, autodiff};
@@ -14,7 +15,8 @@
 //! # Ok::<(), foldgrad::Diagnostic>(())
 //! ```
 //!
-//! Most users meet three modules: [`nn`] declares models as layers, [`train`] trains them, [`data`] finds Fashion-MNIST.
+//! Most users meet three modules: [`nn`] declares models as layers, [`train`] trains and exports them, [`data`] finds
+//! Fashion-MNIST.
 //! The others are the compiler, listed here in the order in which a program passes through them; a module uses only
 //! those above it. `docs/ARCHITECTURE.md` is the map.
 #![deny(unsafe_code)]
@@ -34,11 +36,9 @@ pub mod reference;
 // Differentiate.
 pub mod autodiff;
 
-// Rewrite, and prove each rewrite.
-pub mod rewrite;
-
-// Improve.
+// Rewrite, fold, and prove each step.
 pub mod pass;
+pub mod rewrite;
 
 // Plan and run.
 pub mod plan;

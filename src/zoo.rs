@@ -10,6 +10,8 @@ pub enum BatchNorm {
     Before,
     /// Dense without bias, ReLU, batch norm.
     After,
+    /// As before the activation, but with none behind the first batch norm: the author's own notebook leaves it out.
+    Notebook,
     /// Dense with bias, ReLU.
     None,
 }
@@ -21,16 +23,27 @@ pub enum BatchNorm {
 /// # Errors
 /// None in practice: the declaration is fixed.
 pub fn tutorial(batch_norm: BatchNorm) -> Result<Model, Diagnostics> {
+    network(batch_norm, batch_norm == BatchNorm::None)
+}
+
+/// [`tutorial`] with a bias in every Dense, also where a batch norm makes it pointless.
+///
+/// # Errors
+/// None in practice: the declaration is fixed.
+pub fn tutorial_with_biases(batch_norm: BatchNorm) -> Result<Model, Diagnostics> {
+    network(batch_norm, true)
+}
+
+fn network(batch_norm: BatchNorm, biases: bool) -> Result<Model, Diagnostics> {
     let mut net = Sequential::new([28, 28]).add(Flatten::new());
-    for units in [300, 200, 100] {
+    for (index, units) in [300, 200, 100].into_iter().enumerate() {
+        let dense = Dense::new(units);
+        net = net.add(if biases { dense } else { dense.without_bias() });
         net = match batch_norm {
-            BatchNorm::Before => {
-                net.add(Dense::new(units).without_bias()).add(BatchNormalization::new()).add(Activation::Relu)
-            }
-            BatchNorm::After => {
-                net.add(Dense::new(units).without_bias()).add(Activation::Relu).add(BatchNormalization::new())
-            }
-            BatchNorm::None => net.add(Dense::new(units)).add(Activation::Relu),
+            BatchNorm::Notebook if index == 0 => net.add(BatchNormalization::new()),
+            BatchNorm::Before | BatchNorm::Notebook => net.add(BatchNormalization::new()).add(Activation::Relu),
+            BatchNorm::After => net.add(Activation::Relu).add(BatchNormalization::new()),
+            BatchNorm::None => net.add(Activation::Relu),
         };
     }
     net.add(Dense::new(10).activation(Activation::Softmax)).build()

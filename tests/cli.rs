@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// Parameters of the tutorial network, running statistics included.
 const PARAMETERS: u64 = 318_610;
 
-const COMMANDS: [&str; 4] = ["train", "evaluate", "summary", "graph"];
+const COMMANDS: [&str; 7] = ["train", "evaluate", "explain", "export", "unfuse", "summary", "graph"];
 
 /// The program in a place of its own: no data by name, and nothing in the cache.
 struct Place(TempDir);
@@ -74,10 +74,10 @@ const EPOCH_KEYS: [&str; 7] = ["epoch", "s", "us_per_step", "loss", "accuracy", 
 const TEST_KEYS: [&str; 4] = ["test_loss", "test_accuracy", "eval_s", "params"];
 
 #[test]
-fn json_is_one_object_an_epoch_and_one_at_the_end() {
+fn json_is_one_object_an_epoch_one_for_the_test_and_one_for_the_export() {
     let place = Place::new();
     let found = objects(&place.train(&["--json", "--save", "weights"]));
-    let [first, second, end] = &found[..] else { panic!("two epochs and the end, found {found:?}") };
+    let [first, second, end, folded] = &found[..] else { panic!("two epochs, test and export, found {found:?}") };
     for (epoch, object) in [first, second].into_iter().enumerate() {
         check_keys(object, &EPOCH_KEYS);
         assert_eq!(object["epoch"], epoch + 1);
@@ -85,6 +85,8 @@ fn json_is_one_object_an_epoch_and_one_at_the_end() {
     check_keys(end, &TEST_KEYS);
     assert_eq!(end["params"], PARAMETERS);
     assert!(second["loss"].as_f64() < first["loss"].as_f64(), "it learns: {found:?}");
+    assert_eq!((&folded["onnx"], &folded["examples"]), (&"tutorial.onnx".into(), &folded["agreeing"]));
+    assert!(folded["difference"].as_f64().unwrap() <= 1e-5, "{folded:?}");
 
     let again = objects(&place.run(&["evaluate", "weights", "--offline", "--json"]));
     let [again] = &again[..] else { panic!("one object, found {again:?}") };
@@ -99,8 +101,8 @@ fn people_read_a_summary_a_line_an_epoch_and_the_test_accuracy() {
     let place = Place::new();
     let stdout = place.train(&["--hold-out", "64", "--bn", "after", "--float", "f64", "--save", "weights"]);
     assert!(stdout.starts_with(&place.run(&["summary", "--bn", "after"])), "{stdout}");
-    let lines: Vec<&str> = stdout.lines().rev().take(3).collect();
-    let [test, second, first] = lines[..] else { panic!("{stdout}") };
+    let lines: Vec<&str> = stdout.lines().skip_while(|line| !line.starts_with("epoch")).take(3).collect();
+    let [first, second, test] = lines[..] else { panic!("{stdout}") };
     assert!(first.starts_with("epoch 1/2 ") && second.starts_with("epoch 2/2 "), "{stdout}");
     assert!(second.contains("  val_accuracy "), "{second}");
     // What is in brackets at the end are seconds.
@@ -108,6 +110,57 @@ fn people_read_a_summary_a_line_an_epoch_and_the_test_accuracy() {
     assert!(test.starts_with("test loss ") && test.contains("  test accuracy "), "{test}");
     let evaluated = place.run(&["evaluate", "weights", "--offline"]);
     assert_eq!(figures(evaluated.trim_end()), figures(test));
+}
+
+/// Training ends with the folded file and its explanation; `explain` tells it again, and `unfuse` leads back.
+#[test]
+fn training_ends_with_an_export_that_explains_itself_and_leads_back() {
+    let place = Place::new();
+    for bn in ["before", "after", "notebook"] {
+        let stdout = place.train(&["--bn", bn, "--bias", "--save", "weights", "--export", "net.onnx"]);
+        let explained = place.run(&["explain", "net.onnx"]);
+        assert!(stdout.contains(explained.trim_end()), "{stdout}");
+        for layer in ["flatten", "dense", "batch_normalization", "activation", "dense_3"] {
+            assert_eq!(
+                explained.lines().filter(|line| line.starts_with(&format!("{layer} "))).count(),
+                1,
+                "{explained}"
+            );
+        }
+        assert!(stdout.contains("\nproved equal: ") && stdout.contains(" test images: "), "{stdout}");
+        assert!(stdout.contains("dense/bias is not trained") == (bn != "after"), "{stdout}");
+        let weights = |file: &str| foldgrad::interchange::safetensors::load(place.0.path().join(file)).unwrap().0;
+        place.run(&["unfuse", "net.onnx", "--save", "back"]);
+        let (trained, back) = (weights("weights"), weights("back"));
+        assert!(back.len() >= 20 && back.iter().all(|(name, tensor)| trained[name] == *tensor), "{:?}", back.keys());
+        // What was given back can be measured and exported again.
+        place.run(&["evaluate", "back", "--offline"]);
+        place.run(&["export", "back", "--to", "again.onnx"]);
+        assert_eq!(place.run(&["explain", "again.onnx"]), explained);
+        let declared = place.run(&["export", "weights", "--to", "declared.onnx", "--as-declared"]);
+        assert!(declared.starts_with("declared.onnx: "), "{declared}");
+    }
+}
+
+#[test]
+fn passes_can_be_left_out_and_watched() {
+    let place = Place::new();
+    place.train(&["--save", "weights", "--no-export"]);
+    assert!(!place.0.path().join("tutorial.onnx").exists());
+    let whole = place.run(&["export", "weights"]);
+    assert!(place.0.path().join("tutorial.onnx").exists());
+    assert_eq!(whole.matches("gone: folded into").count(), 3, "{whole}");
+    let one = place.run(&["export", "weights", "--stop-after", "1"]);
+    assert_eq!(one.matches("gone: folded into").count(), 1, "{one}");
+    let but_one = ["--without", "affine_into_product_before@0", "--without", "fold_scales"];
+    let two = place.run(&[&["export", "weights"], &but_one[..]].concat());
+    assert_eq!(two.matches("gone: folded into").count(), 2, "{two}");
+    let dumped = place.run(&["export", "weights", "--dump"]);
+    assert!(dumped.contains("; after fold\ngraph {") && dumped.contains(" rewrites, work "), "{dumped}");
+    let unknown = place.output(&["export", "weights", "--without", "flod"]);
+    assert!(text(&unknown.stderr).contains("no pass or rule `flod`"), "{}", text(&unknown.stderr));
+    let declared = place.run(&["explain", "--bn", "after", "--equations"]);
+    assert!(declared.contains("affine_into_product_behind: (s⊙x + t)·W"), "{declared}");
 }
 
 #[test]
@@ -142,7 +195,7 @@ fn summaries_count_the_parameters() {
 fn graphs_are_text_that_parses_back() {
     let place = Place::new();
     // In training: 11 parameters with a velocity each, 6 running statistics, and the step counter.
-    for (stage, updates) in [("forward", 6), ("inference", 0), ("evaluation", 0), ("training", 29)] {
+    for (stage, updates) in [("forward", 6), ("inference", 0), ("folded", 0), ("evaluation", 0), ("training", 29)] {
         for placement in ["before", "after", "none"] {
             let printed = place.run(&["graph", "--stage", stage, "--bn", placement]);
             let graph = ir::parse(&printed).unwrap_or_else(|mistake| panic!("{stage}: {mistake}"));
@@ -194,6 +247,9 @@ fn a_command_that_cannot_be_understood_exits_with_2() {
         &["train", "--seed", "-1"],
         &["train", "extra"],
         &["evaluate"],
+        &["export"],
+        &["unfuse", "tutorial.onnx"],
+        &["train", "--no-export", "--export", "file"],
         &["summary", "--json"],
         &["graph", "--stage", "none"],
         &["graph", "--format", "svg"],
@@ -217,6 +273,12 @@ fn what_goes_wrong_is_one_error_and_no_panic() {
         (&["train", "--offline", "--limit", "320", "--learning-rate", "1e30"], "a lower learning rate may help"),
         (&["train", "--offline", "--limit", "33"], "choose another --batch"),
         (&["train", "--offline", "--limit", "64", "--epochs", "1", "--save", "no/such/file"], "no/such/file"),
+        (
+            &["train", "--offline", "--limit", "64", "--epochs", "1", "--export", "no/such.onnx"],
+            "--export no/such.onnx",
+        ),
+        (&["explain", "missing.onnx"], "missing.onnx"),
+        (&["unfuse", "damaged", "--save", "weights"], "damaged"),
     ] {
         let output = place.output(args);
         let message = text(&output.stderr);

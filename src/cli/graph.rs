@@ -1,11 +1,11 @@
 //! `foldgrad graph`: the network's graphs as text or DOT, and the plan of its kernels.
 
-use super::{CommandError, Placement, print};
+use super::network::Network;
+use super::{CommandError, print};
 use crate::ir::{self, Bindings, DType, Graph, Symbol};
 use crate::nn::Mode;
 use crate::plan::Plan;
 use crate::train::{Loss, Metric, Sgd, Trainer};
-use crate::zoo;
 use clap::ValueEnum;
 
 /// Which graph.
@@ -15,6 +15,8 @@ enum Stage {
     Forward,
     /// The network with running statistics, as it is used.
     Inference,
+    /// The inference graph with every batch norm folded away.
+    Folded,
     /// The network with running statistics, the loss and the metrics.
     Evaluation,
     /// The whole training step: forward, loss, backward, running statistics, optimiser, metrics.
@@ -40,9 +42,8 @@ pub(super) struct Args {
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Where the batch norms stand.
-    #[arg(long, value_enum, default_value_t = Placement::Before)]
-    bn: Placement,
+    #[command(flatten)]
+    network: Network,
     /// Add the layer and source line of each node as a comment.
     #[arg(long)]
     origins: bool,
@@ -52,7 +53,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), CommandError> {
-    let model = zoo::tutorial(args.bn.into())?;
+    let model = args.network.model()?;
     let optimizer = Sgd::new(0.01).momentum(0.9).nesterov().decay(1e-6);
     let trainer = Trainer::new(model.clone(), optimizer, Loss::SparseCategoricalCrossentropy)
         .metric(Metric::Accuracy)
@@ -65,6 +66,7 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     print(&match args.stage {
         Stage::Forward => show(&model.graph(Mode::Training, DType::F32)?),
         Stage::Inference => show(trainer.inference_graph()),
+        Stage::Folded => show(&trainer.fold()?.graph),
         Stage::Evaluation => show(trainer.evaluation_graph()),
         Stage::Training => show(trainer.training_graph()),
         Stage::Plan => {

@@ -2,22 +2,24 @@
 
 mod data;
 mod evaluate;
+mod export;
 mod graph;
+mod network;
 mod train;
 
 use crate::ir::DType;
-use crate::zoo::BatchNorm;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
 
-/// Declare a network as a graph, differentiate it, train it on the CPU.
+/// Declare a network as a graph, differentiate it, train it on the CPU, export it folded.
 #[derive(Debug, Parser)]
 #[command(
     name = "foldgrad",
     version,
     about,
     after_help = "Start with `foldgrad train`: it finds or downloads Fashion-MNIST, trains the tutorial network\n\
-                  (Flatten, three blocks of Dense, batch norm, ReLU, and a softmax) and prints the test accuracy.\n\
+                  (Flatten, three blocks of Dense, batch norm, ReLU, and a softmax), prints the test accuracy, and\n\
+                  writes the network as ONNX with every batch norm folded away, proved equal.\n\
                   Then look inside with `foldgrad summary` and `foldgrad graph --stage training`."
 )]
 struct Cli {
@@ -31,6 +33,12 @@ enum Command {
     Train(train::Args),
     /// Measure saved weights on the test images.
     Evaluate(evaluate::Args),
+    /// Print what became of every layer, batch norm and bias of an exported file, or of the network as declared.
+    Explain(export::ExplainArgs),
+    /// Write saved weights as an ONNX file: folded and proved equal, or as declared.
+    Export(export::ExportArgs),
+    /// Give back the trained weights of a fused ONNX file, bit for bit.
+    Unfuse(export::UnfuseArgs),
     /// Print the network's layers, output shapes and parameters.
     Summary(SummaryArgs),
     /// Print a graph of the network as text or DOT, or the plan of its kernels.
@@ -39,44 +47,8 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct SummaryArgs {
-    /// Where the batch norms stand.
-    #[arg(long, value_enum, default_value_t = Placement::Before)]
-    bn: Placement,
-}
-
-/// Where the tutorial network has its batch norms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Placement {
-    /// Dense, batch norm, ReLU.
-    Before,
-    /// Dense, ReLU, batch norm.
-    After,
-    /// Dense with bias, ReLU.
-    None,
-}
-
-impl From<Placement> for BatchNorm {
-    fn from(placement: Placement) -> BatchNorm {
-        match placement {
-            Placement::Before => BatchNorm::Before,
-            Placement::After => BatchNorm::After,
-            Placement::None => BatchNorm::None,
-        }
-    }
-}
-
-impl Placement {
-    fn name(self) -> &'static str {
-        match self {
-            Placement::Before => "before",
-            Placement::After => "after",
-            Placement::None => "none",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Placement> {
-        Placement::value_variants().iter().copied().find(|placement| placement.name() == name)
-    }
+    #[command(flatten)]
+    network: network::Network,
 }
 
 /// The float type of weights and arithmetic.
@@ -103,6 +75,9 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Explain(args) => export::explain(&args),
+        Command::Export(args) => export::export(&args),
+        Command::Unfuse(args) => export::unfuse(&args),
         Command::Summary(args) => summary(&args),
         Command::Graph(args) => graph::run(&args),
     };
@@ -123,7 +98,7 @@ fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn summary(args: &SummaryArgs) -> Result<(), CommandError> {
-    print(&crate::zoo::tutorial(args.bn.into())?.summary())
+    print(&args.network.model()?.summary())
 }
 
 /// Writes to standard output, where a closed pipe is an error and not a panic.

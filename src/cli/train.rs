@@ -1,11 +1,10 @@
 //! `foldgrad train`: the tutorial network on Fashion-MNIST.
 
 use super::data::DataArgs;
-use super::{CommandError, Float, Placement, count_params, print};
-use crate::train::{EpochRecord, Evaluation, Event, Examples, Fit, Loss, Metric, Sgd, Trainer};
-use crate::zoo;
+use super::network::{Network, Placement};
+use super::{CommandError, Float, count_params, export, print};
+use crate::train::{Comparison, EpochRecord, Evaluation, Event, Examples, Fit, Loss, Metric, Sgd, Trainer};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -20,9 +19,8 @@ pub(super) struct Args {
     /// Images a step.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Where the batch norms stand.
-    #[arg(long, value_enum, default_value_t = Placement::Before)]
-    bn: Placement,
+    #[command(flatten)]
+    network: Network,
     /// The one seed of initial weights and shuffling; equal seeds give equal weights, bit for bit.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -48,6 +46,12 @@ pub(super) struct Args {
     /// Write the trained weights to this safetensors file.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// Write the trained network, folded and proved equal, to this ONNX file.
+    #[arg(long, value_name = "FILE", default_value = export::DEFAULT)]
+    export: PathBuf,
+    /// Write no ONNX file.
+    #[arg(long, conflicts_with = "export")]
+    no_export: bool,
     /// Print one JSON object an epoch and one at the end on standard output, and nothing else there.
     #[arg(long)]
     json: bool,
@@ -55,9 +59,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     if let Some(path) = &args.save {
-        check_target(path)?;
+        check_target("--save", path)?;
     }
-    let model = zoo::tutorial(args.bn.into())?;
+    if !args.no_export {
+        check_target("--export", &args.export)?;
+    }
+    let model = args.network.model()?;
     let parameters = count_params(&model);
     let fashion = args.data.load()?;
     let train = match args.limit {
@@ -73,7 +80,7 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
         count => (Examples::try_from(&train.range(count..train.len())?)?, Examples::try_from(&train.first(count)?)?),
     };
     let (count, batch) = (fitted.len(), args.batch as usize);
-    if args.bn != Placement::None && (batch == 1 || count % batch == 1) {
+    if args.network.bn != Placement::None && (batch == 1 || count % batch == 1) {
         return Err(format!(
             "--batch {batch} makes a batch of one of the {count} training images, from which batch norm cannot learn; \
              choose another --batch, or another number of images"
@@ -117,10 +124,44 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     let evaluation = trainer.evaluate(&test)?;
     print(&result(&evaluation, parameters, args.json))?;
     if let Some(path) = &args.save {
-        trainer.save(path, &metadata(args))?;
+        trainer.save(path, &args.network.metadata(args.float.into()))?;
         eprintln!("weights written to {}", path.display());
     }
-    Ok(())
+    if args.no_export { Ok(()) } else { write_folded(args, &trainer, &test) }
+}
+
+/// Folds the trained network, proves it equal, writes it, and explains it.
+fn write_folded(args: &Args, trainer: &Trainer, test: &Examples) -> Result<(), CommandError> {
+    let folded = trainer.fold()?;
+    let saved = trainer.export(&args.export, &folded, &args.network.metadata(args.float.into()))?;
+    let comparison = trainer.compare(&folded, test.inputs())?;
+    let Comparison { examples, agreeing, difference, folded_error, declared_error } = comparison;
+    let path = args.export.display().to_string();
+    if args.json {
+        return print(
+            &json!({
+                "onnx": path, "bytes": saved.bytes, "examples": examples, "agreeing": agreeing,
+                "difference": difference, "folded_error": folded_error.largest,
+                "declared_error": declared_error.largest, "folded_rms": folded_error.root_mean_square,
+                "declared_rms": declared_error.root_mean_square,
+            })
+            .to_string(),
+        );
+    }
+    print(&format!("\n{}{}", export::in_training(trainer), folded.explanation()))?;
+    let proofs: f64 = folded.passes.iter().map(|pass| pass.proof_seconds).sum();
+    let rewrites = folded.fired.len();
+    print(&format!(
+        "\nproved equal: {rewrites} rewrites and the folded weights, exactly, at random points of the field of 2^61 − 1 \
+         elements ({:.0} ms)",
+        proofs * 1e3
+    ))?;
+    print(&format!(
+        "on the {examples} test images: {agreeing} equal classes, outputs within {difference:.1e}; \
+         distance from f64 (largest, root mean square) {:.1e}, {:.1e} folded; {:.1e}, {:.1e} as declared",
+        folded_error.largest, folded_error.root_mean_square, declared_error.largest, declared_error.root_mean_square
+    ))?;
+    print(&export::written(&args.export, &saved))
 }
 
 fn number(text: &str, fits: impl Fn(f64) -> bool, range: &str) -> Result<f64, String> {
@@ -136,25 +177,16 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// Refuses a file that could not be written after hours of training.
-fn check_target(path: &Path) -> Result<(), CommandError> {
+pub(super) fn check_target(option: &str, path: &Path) -> Result<(), CommandError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
-        let message = format!("--save {}: there is no directory {}; make it first", path.display(), folder.display());
+        let message = format!("{option} {}: there is no directory {}; make it first", path.display(), folder.display());
         return Err(message.into());
     }
     if path.is_dir() {
-        return Err(format!("--save {}: this is a directory; name a file in it", path.display()).into());
+        return Err(format!("{option} {}: this is a directory; name a file in it", path.display()).into());
     }
     Ok(())
-}
-
-/// What the file says of the network that its weights belong to.
-fn metadata(args: &Args) -> BTreeMap<String, String> {
-    let float = crate::ir::DType::from(args.float).name();
-    [("network", "tutorial"), ("bn", args.bn.name()), ("float", float)]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
 }
 
 /// The last line of `train` and `evaluate`.

@@ -4,9 +4,11 @@
 //! allocated, and every refusal names the file, the part of it that is wrong, and what was expected. What is written is
 //! whole or not there: a new file replaces the old one in one step.
 
+pub mod fused;
 pub mod onnx;
 pub(crate) mod replace;
 pub mod safetensors;
 
+pub use fused::FusedError;
 pub use onnx::OnnxError;
 pub use safetensors::WeightsError;

@@ -316,6 +316,7 @@ impl Builder {
         match self.inner.borrow().source {
             Some(Source::User(location)) => Place::User(location),
             Some(Source::Parsed { line }) => Place::Text { line },
+            Some(Source::Rewritten { at: Some(place), .. }) => place,
             _ => Place::User(caller),
         }
     }
@@ -367,13 +368,9 @@ fn explain_mismatch(graph: &Graph, op: &Op, operands: &[Value], mismatch: Mismat
     let place = match source {
         Source::User(location) => Some(Place::User(location)),
         Source::Parsed { line } => Some(Place::Text { line }),
-        Source::GradientOf(node) | Source::Rewritten { from: node, .. } => {
-            if node.index() < graph.len() {
-                graph.place(node)
-            } else {
-                None
-            }
-        }
+        Source::GradientOf(node) if node.index() < graph.len() => graph.place(node),
+        Source::GradientOf(_) => None,
+        Source::Rewritten { at, .. } => at,
     };
     let names = op.operand_names();
     let mut diagnostic = Diagnostic::new(mismatch.code, format!("{}: {}", op.name(), mismatch.message)).at_place(place);

@@ -49,11 +49,25 @@ impl Code {
     }
 }
 
-/// Where something was written.
+/// Where something was written. Prints as `src/main.rs:12:9`, or `line 3` of a text form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
+    /// In the user's program.
     User(&'static Location<'static>),
-    Text { line: u32 },
+    /// In a text form that was parsed.
+    Text {
+        /// 1-based line.
+        line: u32,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::User(at) => write!(f, "{}:{}:{}", at.file(), at.line(), at.column()),
+            Place::Text { line } => write!(f, "line {line}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

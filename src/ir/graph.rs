@@ -172,6 +172,11 @@ impl Graph {
         self.outputs.get(name).copied()
     }
 
+    /// Takes the name off an output.
+    pub(crate) fn take_output(&mut self, name: &str) -> Option<Value> {
+        self.outputs.shift_remove(name)
+    }
+
     /// Each state input with the value it takes after a run.
     pub fn updates(&self) -> impl ExactSizeIterator<Item = (NodeId, Value)> + '_ {
         self.updates.iter().map(|(&id, &value)| (id, value))
@@ -193,7 +198,8 @@ impl Graph {
                 Source::Parsed { line } => return Some(Place::Text { line }),
                 // A gradient's primal is an earlier node, so this ends.
                 Source::GradientOf(primal) if primal < id => id = primal,
-                Source::GradientOf(_) | Source::Rewritten { .. } => return None,
+                Source::Rewritten { at, .. } => return at,
+                Source::GradientOf(_) => return None,
             }
         }
     }
@@ -210,12 +216,8 @@ impl Graph {
         if let Some(Source::GradientOf(primal)) = self.node(id).origins.first().map(|origin| origin.source) {
             text.push_str(&format!(", in the gradient of {} {primal}", self.node(primal).op.name()));
         }
-        match self.place(id) {
-            Some(Place::User(location)) => {
-                text.push_str(&format!(" ({}:{}:{})", location.file(), location.line(), location.column()))
-            }
-            Some(Place::Text { line }) => text.push_str(&format!(" (line {line})")),
-            None => {}
+        if let Some(place) = self.place(id) {
+            text.push_str(&format!(" ({place})"));
         }
         text
     }

@@ -19,7 +19,7 @@ mod types;
 mod verify;
 
 pub use builder::Builder;
-pub use diagnostic::{Code, Diagnostic, Diagnostics};
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Place};
 pub use dot::to_dot;
 pub use dtype::DType;
 pub(crate) use expr::common_shape;

@@ -1,6 +1,7 @@
 //! Where a node came from: the user's line, the node it is the gradient of, or the rule that wrote it.
 
 use super::NodeId;
+use super::diagnostic::Place;
 use std::panic::Location;
 
 /// What caused a node to be built.
@@ -14,8 +15,8 @@ pub enum Source {
     Rewritten {
         /// The rule's stable name.
         rule: &'static str,
-        /// The node it replaced, in the graph before.
-        from: NodeId,
+        /// The line behind what it replaced: the ids of the graph before mean nothing in the one after.
+        at: Option<Place>,
     },
     /// A line of a text file that was parsed.
     Parsed {

@@ -16,11 +16,26 @@ pub struct Rebuild<'g> {
 impl<'g> Rebuild<'g> {
     /// Starts an empty copy of `old`. Every input is declared at once, used or not, so that signatures survive.
     pub fn new(old: &'g Graph) -> Rebuild<'g> {
-        let mut rebuild = Rebuild { old, builder: Builder::new(), map: vec![SmallVec::new(); old.len()] };
+        let mut rebuild = Rebuild::without_inputs(old);
         for (_, id) in old.inputs() {
             rebuild.copy(id);
         }
         rebuild
+    }
+
+    /// Starts an empty copy of `old` that has only the inputs that are copied.
+    pub fn without_inputs(old: &'g Graph) -> Rebuild<'g> {
+        Rebuild::onto(old, Builder::new())
+    }
+
+    /// Starts copying `old` behind what a builder holds already.
+    pub(crate) fn onto(old: &'g Graph, builder: Builder) -> Rebuild<'g> {
+        Rebuild { old, builder, map: vec![SmallVec::new(); old.len()] }
+    }
+
+    /// The builder of the new graph, to be continued.
+    pub(crate) fn into_builder(self) -> Builder {
+        self.builder
     }
 
     /// The graph being read.
@@ -62,16 +77,21 @@ impl<'g> Rebuild<'g> {
     pub fn expand(&mut self, id: NodeId) -> bool {
         let node = self.old.node(id);
         let operands: Vec<Expr<'_>> = node.operands().iter().map(|&operand| self.get(operand)).collect();
-        let source = Source::Rewritten { rule: "expand", from: id };
-        let body = || self.builder.attributed(source, || node.op.expand(&operands));
-        let results = match self.old.scope(id) {
-            Some(scope) => self.builder.scoped(scope, body),
-            None => body(),
-        };
+        let results = self.attributed("expand", id, || node.op.expand(&operands));
         let Some(results) = results else { return false };
         let values: SmallVec<[Value; 1]> = results.iter().map(|result| result.value).collect();
         self.map[id.index()] = values;
         true
+    }
+
+    /// Runs `body` with every new node attributed to a rule that replaces an old node, in the old node's layer.
+    pub fn attributed<T>(&self, rule: &'static str, id: NodeId, body: impl FnOnce() -> T) -> T {
+        let source = Source::Rewritten { rule, at: self.old.place(id) };
+        let body = || self.builder.attributed(source, body);
+        match self.old.scope(id) {
+            Some(scope) => self.builder.scoped(scope, body),
+            None => body(),
+        }
     }
 
     /// Names the outputs and updates as the old graph did, and finishes.
@@ -82,6 +102,11 @@ impl<'g> Rebuild<'g> {
         for (state, next) in self.old.updates() {
             self.builder.update(self.get(Value::first(state)), self.get(next));
         }
+        self.builder.finish()
+    }
+
+    /// Finishes with the outputs and updates that the new graph was given.
+    pub fn finish_as_built(self) -> Result<Graph, Diagnostics> {
         self.builder.finish()
     }
 
@@ -100,7 +125,7 @@ impl<'g> Rebuild<'g> {
                 None => break,
             }
         }
-        Source::Rewritten { rule: "copy", from: id }
+        Source::Rewritten { rule: "copy", at: self.old.place(id) }
     }
 
     fn insert_like(&mut self, id: NodeId, op: crate::op::Op, operands: &[Value]) {

@@ -92,6 +92,13 @@ impl Tensor {
         Ok(Tensor { shape, data: E::wrap(data) })
     }
 
+    /// A tensor of that shape over `data`, which has as many elements.
+    pub(crate) fn from_parts(shape: Vec<usize>, data: TensorData) -> Tensor {
+        let tensor = Tensor { shape, data };
+        debug_assert_eq!(element_count(&tensor.shape), Some(tensor.len()));
+        tensor
+    }
+
     /// A rank-1 tensor.
     pub fn vector<E: Element>(data: Vec<E>) -> Tensor {
         Tensor { shape: vec![data.len()], data: E::wrap(data) }

@@ -1,5 +1,17 @@
-//! Passes: whole-graph transformations that keep every output equal as algebra and make the graph cheaper to run.
+//! Passes: whole-graph steps, each from a graph to one that means the same, and the pipelines that order them.
 
+mod explain;
+mod fold;
+mod fold_weights;
+mod freeze;
+mod pipeline;
+pub mod presets;
 mod share_sums;
 
+pub use explain::{Cost, Explanation, LayerFate};
+pub use fold::{FoldError, Folded, fold, fold_with};
+pub(crate) use fold_weights::evaluate_recipe;
+pub use fold_weights::{Weighted, WeightsMismatch, fold_weights};
+pub use freeze::{FreezeError, freeze};
+pub use pipeline::{Action, Dump, Outcome, Pass, PassError, PassRecord, Pipeline};
 pub use share_sums::{count_sums, share_sums};

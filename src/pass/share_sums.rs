@@ -159,7 +159,7 @@ fn within<'r>(rebuild: &'r Rebuild<'_>, id: NodeId, body: impl FnOnce() -> Expr<
         }
         source = old.node(primal).origins().first().map(|origin| origin.source);
     }
-    let source = source.unwrap_or(Source::Rewritten { rule: "share_sums", from: id });
+    let source = source.unwrap_or(Source::Rewritten { rule: "share_sums", at: rebuild.old().place(id) });
     builder.attributed(source, || match old.scope(id) {
         Some(scope) => builder.scoped(scope, body),
         None => body(),

@@ -1,8 +1,9 @@
 //! What can go wrong between a declared model and a trained one.
 
 use crate::exec::RunError;
-use crate::interchange::WeightsError;
+use crate::interchange::{FusedError, WeightsError};
 use crate::ir::Diagnostics;
+use crate::pass::{FoldError, PassError};
 use crate::plan::PlanError;
 
 /// Training, evaluation or prediction could not be done.
@@ -12,6 +13,15 @@ pub enum TrainError {
     /// The model, loss and optimiser do not make a graph.
     #[error(transparent)]
     Graph(#[from] Diagnostics),
+    /// A pass over the training graph failed.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// The model could not be folded.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The folded model could not be written.
+    #[error(transparent)]
+    Fused(#[from] FusedError),
     /// The graph could not be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -24,6 +24,7 @@
 mod error;
 mod event;
 mod fit;
+mod fused;
 mod history;
 mod loss;
 mod metric;
@@ -38,6 +39,7 @@ mod weights;
 pub use error::TrainError;
 pub use event::Event;
 pub use fit::{Fit, Order};
+pub use fused::{Comparison, Distance};
 pub use history::{EpochRecord, Evaluation, History};
 pub use loss::Loss;
 pub use metric::Metric;

@@ -182,6 +182,11 @@ pub struct Examples {
 }
 
 impl Examples {
+    /// The inputs, one for each input of the model.
+    pub fn inputs(&self) -> &[Samples] {
+        &self.inputs
+    }
+
     /// For a model with one input and one output.
     ///
     /// # Errors

@@ -1,13 +1,51 @@
 //! The graphs of a trainer: the whole training step, evaluation, and prediction.
 
+use super::error::TrainError;
 use super::{Loss, Metric, Optimizer};
 use crate::autodiff::gradients;
-use crate::ir::{Builder, Code, DType, Diagnostic, Diagnostics, Expr, Graph, Source, TensorType};
+use crate::ir::{Builder, Code, DType, Diagnostic, Diagnostics, Expr, Graph, Source, TensorType, Value};
 use crate::nn::{Applied, Mode, Model};
+use crate::op::Op;
+use crate::pass::{Outcome, Pipeline};
+use crate::rewrite::{Fired, Refused};
+use indexmap::IndexMap;
 use std::panic::Location;
 
 /// The guarded output: training stops when it is not finite.
 pub(super) const LOSS: &str = "loss";
+
+/// What the passes did to a training graph.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PassLog {
+    pub fired: Vec<Fired>,
+    pub refused: Vec<Refused>,
+}
+
+/// A whole training step.
+#[derive(Clone, Debug)]
+pub(super) struct TrainingStep {
+    pub graph: Graph,
+    // Parameters whose gradient is 0, which are therefore not trained.
+    pub dead: Vec<String>,
+    pub passes: PassLog,
+}
+
+fn gradient_name(parameter: &str) -> String {
+    format!("gradient of {parameter}")
+}
+
+/// Whether a value is a constant 0 in every element.
+fn is_zero(graph: &Graph, value: Value) -> bool {
+    let mut value = value;
+    loop {
+        let node = graph.node(value.node);
+        match node.op() {
+            Op::Constant(constant) => return constant.tensor().to_f64().iter().all(|&x| x == 0.0),
+            Op::Broadcast(_) | Op::Reshape(_) => value = node.operands()[0],
+            _ => return false,
+        }
+    }
+}
 
 /// What the graphs of a trainer are made from.
 #[derive(Clone, Debug)]
@@ -18,6 +56,8 @@ pub(super) struct Recipe {
     pub losses: Vec<Loss>,
     pub metrics: Vec<Metric>,
     pub float: DType,
+    // Of forward, loss and backward, before the optimiser.
+    pub pipeline: Pipeline,
     // Where the user made the trainer: what is wrong with the settings is reported there.
     pub at: &'static Location<'static>,
 }
@@ -47,18 +87,57 @@ impl Recipe {
     }
 
     /// Forward, loss, backward, running statistics, optimiser and metrics, in one graph.
-    pub(super) fn training(&self) -> Result<Graph, Diagnostics> {
+    ///
+    /// The passes run before the optimiser is added, so that a parameter whose gradient they find to be 0 gets neither an
+    /// update nor a slot.
+    pub(super) fn training(&self) -> Result<TrainingStep, TrainError> {
+        let (graph, parameters) = self.differentiated()?;
+        let mut pipeline = self.pipeline.clone();
+        for name in &parameters {
+            if !self.optimizer.rests_at_zero(name) {
+                let reason = format!(
+                    "optimiser `{}` moves `{name}` even where its gradient is 0, as weight decay does",
+                    self.optimizer.name()
+                );
+                pipeline = pipeline.protect(name, reason);
+            }
+        }
+        let Outcome { mut graph, fired, refused, .. } = pipeline.run(&graph)?;
+        let found: IndexMap<String, Value> = (parameters.iter())
+            .filter_map(|name| Some((name.clone(), graph.take_output(&gradient_name(name))?)))
+            .collect();
+        let dead: Vec<String> = (parameters.iter().filter(|name| self.optimizer.rests_at_zero(name)))
+            .filter(|name| found.get(*name).is_some_and(|&gradient| is_zero(&graph, gradient)))
+            .cloned()
+            .collect();
+        let builder = Builder::resume(graph);
+        let trained: IndexMap<String, Expr<'_>> = (parameters.iter().filter(|name| !dead.contains(name)))
+            .filter_map(|name| {
+                let input = builder.graph().input(name)?;
+                Some((name.clone(), builder.expr(Value::first(input))))
+            })
+            .collect();
+        let gradients: Vec<Expr<'_>> = trained.keys().map(|name| builder.expr(found[name])).collect();
+        self.optimizer.update_at(&builder, &trained, &gradients, self.at).map_err(Diagnostics::from)?;
+        Ok(TrainingStep { graph: builder.finish()?, dead, passes: PassLog { fired, refused } })
+    }
+
+    /// Forward, loss and metrics, running statistics, and a gradient for each parameter as an output; with the
+    /// parameters' names.
+    fn differentiated(&self) -> Result<(Graph, Vec<String>), Diagnostics> {
         let builder = Builder::new();
-        let body = || -> Result<(), Diagnostics> {
+        let body = || -> Result<Vec<String>, Diagnostics> {
             let (applied, loss) = self.measured(&builder, Mode::Training)?;
             let wrt: Vec<Expr<'_>> = applied.parameters.values().copied().collect();
             let found = gradients(&[loss], &wrt)?;
-            self.optimizer.update_at(&builder, &applied.parameters, &found, self.at)?;
             applied.carry_states();
-            Ok(())
+            for (name, gradient) in applied.parameters.keys().zip(found) {
+                builder.output(&gradient_name(name), gradient);
+            }
+            Ok(applied.parameters.into_keys().collect())
         };
-        builder.attributed(Source::User(self.at), body)?;
-        builder.finish()
+        let parameters = builder.attributed(Source::User(self.at), body)?;
+        Ok((builder.finish()?, parameters))
     }
 
     /// Forward with running statistics, loss and metrics.

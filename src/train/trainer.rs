@@ -2,7 +2,7 @@
 
 use super::error::TrainError;
 use super::samples::{Examples, Samples};
-use super::step::{LOSS, Recipe};
+use super::step::{LOSS, PassLog, Recipe};
 use super::weights::Weights;
 use super::{Evaluation, Loss, Metric, Optimizer};
 use crate::exec::Executable;
@@ -10,6 +10,8 @@ use crate::interchange::{WeightsError, safetensors};
 use crate::ir::{Bindings, DType, Dim, Element, Graph, Shape, Symbol, Tensor, TensorType};
 use crate::nn::Model;
 use crate::op::Op;
+use crate::pass::Pipeline;
+use crate::rewrite::{Fired, Refused};
 use indexmap::IndexMap;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +21,7 @@ use std::path::Path;
 use std::time::Instant;
 
 /// Examples evaluated or predicted at a time: enough to keep the products efficient, few enough to stay in cache.
-const EVALUATION_BATCH: usize = 256;
+pub(super) const EVALUATION_BATCH: usize = 256;
 
 /// The settings of a [`Trainer`].
 #[derive(Clone, Debug)]
@@ -54,6 +56,13 @@ impl TrainerBuilder {
         self
     }
 
+    /// The passes that forward, loss and backward go through before the optimiser is added;
+    /// [`Pipeline::training`] unless given.
+    pub fn pipeline(mut self, pipeline: Pipeline) -> TrainerBuilder {
+        self.recipe.pipeline = pipeline;
+        self
+    }
+
     /// Builds the graphs and draws the initial weights.
     ///
     /// # Errors
@@ -63,9 +72,12 @@ impl TrainerBuilder {
         recipe.check().map_err(crate::ir::Diagnostics::from)?;
         let (training, evaluation, inference) = (recipe.training()?, recipe.evaluation()?, recipe.inference()?);
         let mut values = recipe.model.initial_values_as(seed, recipe.float);
-        values.extend(recipe.optimizer.initial_state(recipe.model.variables(), recipe.float));
-        let graphs = [training, evaluation, inference];
-        Ok(Trainer { recipe, seed, epochs_done: 0, graphs, weights: Weights(values), compiled: HashMap::new() })
+        let slots = recipe.optimizer.initial_state(recipe.model.variables(), recipe.float);
+        // A parameter that is not trained has no slots.
+        values.extend(slots.into_iter().filter(|(name, _)| training.graph.input(name).is_some()));
+        let graphs = [training.graph, evaluation, inference];
+        let (dead, passes, weights) = (training.dead, training.passes, Weights(values));
+        Ok(Trainer { recipe, seed, epochs_done: 0, graphs, dead, passes, weights, compiled: HashMap::new() })
     }
 }
 
@@ -107,6 +119,8 @@ pub struct Trainer {
     pub(super) seed: u64,
     pub(super) epochs_done: usize,
     graphs: [Graph; 3],
+    dead: Vec<String>,
+    passes: PassLog,
     pub(super) weights: Weights,
     compiled: HashMap<(Stage, usize), Compiled>,
 }
@@ -122,6 +136,7 @@ impl Trainer {
             losses: vec![loss],
             metrics: Vec::new(),
             float: DType::F32,
+            pipeline: Pipeline::training(),
             at: Location::caller(),
         };
         TrainerBuilder { recipe, seed: 0 }
@@ -130,6 +145,11 @@ impl Trainer {
     /// The model's declaration.
     pub fn model(&self) -> &Model {
         &self.recipe.model
+    }
+
+    /// The float type of weights and arithmetic.
+    pub fn float(&self) -> DType {
+        self.recipe.float
     }
 
     /// The whole training step as one graph.
@@ -145,6 +165,16 @@ impl Trainer {
     /// Forward with running statistics.
     pub fn inference_graph(&self) -> &Graph {
         self.graph(Stage::Inference)
+    }
+
+    /// Parameters that training leaves as they are, because their gradient is exactly 0: biases before batch norm.
+    pub fn untrained(&self) -> &[String] {
+        &self.dead
+    }
+
+    /// What the passes did to the training graph, and what they were refused.
+    pub fn rewrites(&self) -> (&[Fired], &[Refused]) {
+        (&self.passes.fired, &self.passes.refused)
     }
 
     /// A variable of the model or of the optimiser, by name: `dense/kernel`, `sgd/learning_rate`.
@@ -330,7 +360,7 @@ impl Trainer {
         Ok(())
     }
 
-    fn check_inputs(&self, inputs: &[Samples]) -> Result<(), TrainError> {
+    pub(super) fn check_inputs(&self, inputs: &[Samples]) -> Result<(), TrainError> {
         let types = self.recipe.model.input_types(self.recipe.float);
         check_count("inputs", types.keys(), inputs.len())?;
         types.iter().zip(inputs).try_for_each(|((name, ty), input)| check_fits(name, ty, input))

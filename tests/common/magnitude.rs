@@ -40,10 +40,12 @@ impl Number for Magnitude {
     fn sub(self, other: Self) -> Self {
         Magnitude::new(self.value - other.value, self.size + other.size)
     }
-    // |ab| counts once, not once for each factor: a product of exact factors is rounded once.
+    // |ab| counts once, not once for each factor: a product of exact factors is rounded once. The errors of both factors
+    // meet too: that is all there is of the square of what cancelled to 0.
     fn mul(self, other: Self) -> Self {
         let value = self.value * other.value;
-        Magnitude::new(value, self.size * other.value.abs() + self.value.abs() * other.size - value.abs())
+        let first_order = self.size * other.value.abs() + self.value.abs() * other.size - value.abs();
+        Magnitude::new(value, first_order + self.size * other.size * f64::EPSILON)
     }
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;

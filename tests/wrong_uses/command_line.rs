@@ -129,7 +129,7 @@ fn weights_of_an_unknown_network() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let weights = [("w".to_owned(), Tensor::zeros(DType::F32, [2, 2]))].into();
     safetensors::save(folder.path().join("weights"), &weights, &Default::default()).expect("saved");
-    assert_snapshot!(refused_in(folder.path(), "evaluate FOLDER/weights"), @"error: FOLDER/weights does not say which network its weights belong to (metadata `bn` and `float`); evaluate a file that `foldgrad train --save` wrote");
+    assert_snapshot!(refused_in(folder.path(), "evaluate FOLDER/weights"), @"error: FOLDER/weights does not say which network its weights belong to (metadata `bn` and `float`); give a file that `foldgrad train --save` wrote");
 }
 
 #[test]

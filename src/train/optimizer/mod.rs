@@ -12,6 +12,7 @@ pub use sgd::Sgd;
 
 use crate::ir::{Builder, Code, DType, Diagnostic, Expr, Source, Tensor};
 use crate::nn::VariableSpec;
+use crate::reference::{Array, Dense, interpret};
 use indexmap::IndexMap;
 use std::fmt::Debug;
 use std::panic::Location;
@@ -252,6 +253,40 @@ impl Optimizer {
             }
         }
         states
+    }
+
+    /// Whether a parameter whose gradient is always 0 stays exactly where it is: not under weight decay.
+    ///
+    /// The rule is asked at a few points, with slots at 0 as they start.
+    pub fn rests_at_zero(&self, name: &str) -> bool {
+        let slots = self.rule.slots();
+        let builder = Builder::new();
+        let value = builder.input("value", DType::F64, [2]);
+        let zero = value.zeros_like();
+        let cx = StepCx {
+            learning_rate: builder.input("learning rate", DType::F64, crate::ir::Shape::scalar()),
+            step: builder.input("step", DType::F64, crate::ir::Shape::scalar()),
+        };
+        let zeros = vec![zero; slots.len()];
+        let stepped = self.rule.step(&cx, &Trained { name, value, gradient: zero, slots: &zeros });
+        builder.output("value", stepped.value);
+        slots.iter().zip(&stepped.slots).for_each(|(slot, &next)| builder.output(&format!("slot {slot}"), next));
+        let Ok(graph) = builder.finish() else { return false };
+        let rests = |(rate, step, at): (f64, f64, [f64; 2])| {
+            let array =
+                |shape: &[usize], data: &[f64]| Array::Real(Dense { shape: shape.to_vec(), data: data.to_vec() });
+            let feeds =
+                [("value", array(&[2], &at)), ("learning rate", array(&[], &[rate])), ("step", array(&[], &[step]))];
+            let feeds = feeds.into_iter().map(|(name, array)| (name.to_owned(), array)).collect();
+            interpret::<f64>(&graph, &feeds).is_ok_and(|found| {
+                found.outputs.iter().all(|(name, array)| match array {
+                    Array::Real(array) if name == "value" => array.data == at,
+                    Array::Real(array) => array.data.iter().all(|&x| x == 0.0),
+                    Array::Int(_) | Array::Bool(_) => false,
+                })
+            })
+        };
+        [(0.01, 1.0, [0.7, -1.3]), (0.5, 2.0, [-3.1, 0.2]), (1e-4, 1000.0, [1e-3, 41.0])].into_iter().all(rests)
     }
 
     /// Why the optimiser cannot work with its options.
