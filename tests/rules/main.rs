@@ -1,0 +1,13 @@
+//! The laws that every rewrite rule obeys, read from its golden file: see docs/LAWS.md.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad;
+mod draw;
+mod freeze;
+mod golden;
+mod gradient;
+mod hygiene;
+mod laws;
+mod layers;
