@@ -119,7 +119,7 @@ impl<'g> Facts<'g> {
                 Op::Constant(constant) => {
                     let elements = constant.tensor().to_f64();
                     let first = *elements.first()?;
-                    // −0 is no 0: 1/x tells them apart.
+                    // The same in every bit: 0 and −0 together are no one number.
                     return elements.iter().all(|x| x.to_bits() == first.to_bits()).then_some(first);
                 }
                 Op::Broadcast(_) | Op::Reshape(_) => value = node.operands()[0],

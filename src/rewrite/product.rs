@@ -156,12 +156,11 @@ impl Product {
     /// result, unless a bias is added there anyway.
     pub fn gains_from(&self, m: &Match<'_>, map: &Affine<'_>, nodes: &[NodeId]) -> Result<(), Miss> {
         let (saved, sum) = (m.operations(nodes), elementwise(&m.node(self.node).types()[0]));
-        let added = match self.bias {
-            _ if map.shift.is_none() => 0,
-            Some(_) => 0,
+        let added = match (map.shift, self.bias) {
             // A Dense adds it without a node of its own.
-            None if self.is_dense(m) => sum.saturating_sub(1),
-            None => sum,
+            (Some(_), None) if self.is_dense(m) => sum.saturating_sub(1),
+            (Some(_), None) => sum,
+            _ => 0,
         };
         need!(added < saved, "{} cannot add its shift for less than it takes now", m.name(self.node));
         Ok(())

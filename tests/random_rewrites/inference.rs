@@ -10,7 +10,7 @@ use foldgrad::ir::{Dim, Shape};
 use foldgrad::op::Domain;
 use foldgrad::{DType, Expr};
 
-const KINDS: usize = 54;
+const KINDS: usize = 62;
 /// Most elements of one value, with a batch of 3.
 const ELEMENTS: usize = 200;
 
@@ -97,6 +97,23 @@ fn step(pool: &mut Pool<'_>, &Instruction { kind, first, second, knob }: &Instru
             let z = dense(pool, x, knob, shared);
             positive_norm(pool, ramp(z, knob), shared)
         }
+        54..58 => {
+            let z = map(pool, x, axis, size, &axes, knob | 2, second);
+            let z = view(pool, z, knob, second);
+            let z = if knob.is_multiple_of(2) { flat(z) } else { z };
+            last_dense(pool, z, knob, shared)
+        }
+        58..62 => {
+            let z = last_dense(pool, x, knob, shared);
+            let units = z.shape()[z.rank() - 1].known();
+            let z = units.map_or(z, |units| unflattened(z, z.rank() - 1, units));
+            let z = view(pool, z, knob, second);
+            let axes = known(z);
+            match axes.get(knob / 4 % axes.len().max(1)) {
+                Some(&(axis, size)) => map(pool, z, axis, size, &axes, knob | 2, second),
+                None => z,
+            }
+        }
         _ => x + 0.25,
     };
     pool.push(value);
@@ -108,6 +125,27 @@ fn dense<'b>(pool: &mut Pool<'b>, x: Expr<'b>, knob: usize, shared: bool) -> Exp
     let kernel = pool.weight("kernel", &[features, units], shared, SMALL);
     let bias = (!knob.is_multiple_of(3)).then(|| pool.weight("bias", &[units], shared, SMALL));
     x.dense(kernel, bias)
+}
+
+/// A Dense where the last axis has a known size.
+fn last_dense<'b>(pool: &mut Pool<'b>, x: Expr<'b>, knob: usize, shared: bool) -> Expr<'b> {
+    if x.shape().last().is_some_and(|dim| dim.known().is_some()) { dense(pool, x, knob, shared) } else { x }
+}
+
+/// What a map may pass on the way to a product.
+fn view<'b>(pool: &mut Pool<'b>, x: Expr<'b>, knob: usize, second: u8) -> Expr<'b> {
+    let axes = known(x);
+    let Some(&(axis, size)) = axes.get(knob / 8 % axes.len().max(1)) else { return x };
+    match knob % 5 {
+        // The batch stays in front, so that a product can follow.
+        0 | 1 => {
+            let order = permutation(x.rank() - 1, knob, second);
+            x.transpose(&[0].into_iter().chain(order.into_iter().map(|axis| axis + 1)).collect::<Vec<_>>())
+        }
+        2 => x.pad(axis, 1, knob / 8 % 2, 0, pool.b.scalar(DType::F64, 0.0)),
+        3 => flattened(x, axis),
+        _ => x.slice(axis, (knob / 16 % 2).min(size - 1)..size),
+    }
 }
 
 const SMALL: Domain = Domain::AwayFromZero(0.1, 0.8);
@@ -193,6 +231,14 @@ fn flattened(x: Expr<'_>, axis: usize) -> Expr<'_> {
     };
     let joined = |at: usize| if at == axis { Dim::Known(both) } else { shape[at] };
     x.reshape((0..x.rank()).filter(|&at| at != axis + 1).map(joined).collect::<Shape>())
+}
+
+/// Rows of all that follows the first axis.
+fn flat(x: Expr<'_>) -> Expr<'_> {
+    let shape = x.shape();
+    let sizes = shape.iter().skip(1).map(|dim| dim.known());
+    let size = sizes.reduce(|a, b| Some(a? * b?)).flatten();
+    size.map_or(x, |size| x.reshape([shape[0], size.into()]))
 }
 
 /// This axis split in two.

@@ -64,7 +64,7 @@ const REMEMBERED: usize = 1 << 25;
 /// what was evaluated for one check is known to the next.
 ///
 /// ```
-/// use foldgrad::rewrite::proof::{Equality, Prover, Which};
+/// use foldgrad::rewrite::{Equality, Prover, Which};
 /// use foldgrad::{Builder, DType, Expr};
 /// let graph = |f: for<'b> fn(Expr<'b>, Expr<'b>) -> Expr<'b>| {
 ///     let g = Builder::new();
