@@ -231,16 +231,28 @@ impl Rewriter {
     /// [`run`](Rewriter::run) on the graph that the last run gave.
     pub(crate) fn run_on(&mut self, graph: &Graph, rules: &[&'static Rule]) -> Result<Graph, RewriteError> {
         let mut current = self.trimmed(graph)?;
+        // How many rewrites the next sweep may do, and the rules of those that did not pay together.
+        let (mut most, mut suspects) = (usize::MAX, IndexSet::new());
         loop {
-            let mut sweep = Sweep::new();
+            let (left, occurrences, off) = (self.left, self.occurrences.clone(), self.off.clone());
+            let mut sweep = Sweep::of_at_most(most);
             let next = self.sweep(&current, rules, &mut sweep)?;
             let Some(next) = next else {
                 self.refused.extend(sweep.refused);
                 return Ok(current);
             };
+            let (before, after): (Work, Work) = (work(&current), work(&next));
+            if after >= before {
+                suspects.extend(sweep.fired.iter().map(|fired| fired.rule.name));
+            }
+            if after >= before && sweep.fired.len() > 1 {
+                // Each of them pays, but not together: one keeps alive what another has written anew.
+                (self.left, self.occurrences, self.off) = (left, occurrences, off);
+                most = sweep.fired.len() / 2;
+                continue;
+            }
             self.prove(&current, &next, &sweep)?;
             let next = self.trimmed(&next)?;
-            let (before, after): (Work, Work) = (work(&current), work(&next));
             if after >= before && self.is_restricted() {
                 // A rewrite may pay only together with one that was switched off.
                 self.refused.extend(sweep.refused);
@@ -248,12 +260,12 @@ impl Rewriter {
             }
             if after >= before {
                 let (before, after) = (before.operations, after.operations);
-                let names: IndexSet<String> =
-                    sweep.fired.iter().map(|fired| format!("`{}`", fired.rule.name)).collect();
-                let rules = names.into_iter().collect::<Vec<_>>().join(", ");
+                let rules = suspects.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
                 return Err(RewriteError::Cycle { rules, before, after });
             }
             self.fired.append(&mut sweep.fired);
+            suspects.clear();
+            most = usize::MAX;
             current = next;
         }
     }
@@ -336,7 +348,7 @@ impl Rewriter {
             };
             // A sweep is proved as a whole, so one that is algebra waits for nothing that is not.
             let mixes = !sweep.fired.is_empty() && sweep.equality != m.equality.get();
-            if mixes || sweep.meets(id, &rewrite) || !self.allows(rule, id) {
+            if mixes || sweep.is_full() || sweep.meets(id, &rewrite) || !self.allows(rule, id) {
                 continue;
             }
             sweep.equality = m.equality.get();
@@ -405,6 +417,8 @@ impl Rewriter {
 /// What one sweep did.
 #[derive(Debug)]
 struct Sweep {
+    // How many rewrites it may do.
+    most: usize,
     // How all of it is proved.
     equality: Equality,
     fired: Vec<Fired>,
@@ -416,8 +430,9 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn new() -> Sweep {
+    fn of_at_most(most: usize) -> Sweep {
         Sweep {
+            most,
             equality: Equality::Algebraic,
             fired: Vec::new(),
             refused: Vec::new(),
@@ -425,6 +440,10 @@ impl Sweep {
             blamed: Vec::new(),
             claimed: HashSet::new(),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.fired.len() >= self.most
     }
 
     /// Whether a rewrite would touch what another one of this sweep has touched.

@@ -46,6 +46,19 @@ fn a_negated_value() {
 }
 
 #[test]
+fn a_negated_product_that_is_negated_again() {
+    // −z goes into the product; whoever reads −(−z) in the meantime must not keep the old product alive.
+    for rows in [1, 4] {
+        fold(|n| {
+            let z = n.known("x", &[rows, 4]).relu().dot(n.weight("w", &[4, 4]));
+            n.output("negated", (-z).dot(n.weight("v", &[4, 4])));
+            n.output("as it was", -(-z));
+        })
+        .leaves(&[("dot", 2)]);
+    }
+}
+
+#[test]
 fn a_long_chain() {
     both(|n, x| {
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| n.weight(name, &[4]));

@@ -46,7 +46,7 @@ rules! {
     fn negate_twice(m) {
         let negated = |op: &Op| matches!(op, Op::Unary(Unary::Neg)).then_some(());
         let ((), (), x) = twice(m, negated)?;
-        Ok(Rewrite::by(m.get(x)))
+        Ok(Rewrite::by(m.get(x)).absorbing([m.operand(0).node]))
     }
 
     /// transpose(x) without a change of order ⇒ x
