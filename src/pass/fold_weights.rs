@@ -169,16 +169,14 @@ struct Kept(IndexMap<Value, String>);
 
 impl Kept {
     fn of(graph: &Graph, live: &[bool], weight: &[bool]) -> Kept {
-        let mut kept = IndexMap::new();
-        let mut taken: HashSet<String> = data_inputs(graph).map(|(name, _)| name.to_owned()).collect();
+        // Each weight that is read, with the name that it would like.
+        let mut read: IndexMap<Value, String> = IndexMap::new();
         let mut keep = |value: Value, name: &dyn Fn() -> String| {
             // Views of a weight, and single numbers, cost nothing where they are.
             let value = behind_views(graph, value);
-            if kept.contains_key(&value) || is_number(graph, value) {
-                return;
+            if !is_number(graph, value) {
+                read.entry(value).or_insert_with(name);
             }
-            let name = unique(name(), &mut taken);
-            kept.insert(value, name);
         };
         for (id, node) in graph.nodes().filter(|(id, _)| live[id.index()] && !weight[id.index()]) {
             for (slot, &operand) in node.operands().iter().enumerate().filter(|(_, v)| weight[v.node.index()]) {
@@ -188,7 +186,12 @@ impl Kept {
         for (name, value) in graph.outputs().filter(|(_, value)| weight[value.node.index()]) {
             keep(value, &|| format!("{name}/value"));
         }
-        Kept(kept)
+        // What stays as it was keeps its name; what is made of it takes another.
+        let own = |value: &Value| graph.as_input(value.node).map(|(name, _)| name.to_owned());
+        let data = data_inputs(graph).map(|(name, _)| name.to_owned());
+        let mut taken: HashSet<String> = data.chain(read.keys().filter_map(own)).collect();
+        let named = |(value, name)| (value, own(&value).unwrap_or_else(|| unique(name, &mut taken)));
+        Kept(read.into_iter().map(named).collect())
     }
 
     /// The kept values as outputs of a graph over the weights.

@@ -140,3 +140,31 @@ fn folded_weights_are_right_to_the_last_bit() {
         }
     }
 }
+
+/// A kernel that two layers share: the one that is scaled gets a weight of its own, and the other keeps the name.
+#[test]
+fn a_weight_that_stays_as_it_was_keeps_its_name() {
+    use foldgrad::Builder;
+    let g = Builder::new();
+    let x = g.input("x", DType::F32, ["batch", "3"]);
+    let w = g.parameter("dense/kernel", DType::F32, [3, 3]);
+    let [gamma, beta, mean] = ["gamma", "beta", "mean"].map(|name| g.parameter(name, DType::F32, [3]));
+    let var = g.state("var", DType::F32, [3]);
+    let scaled = g.scoped("dense", || x.dot(w)).batch_norm_infer([gamma, beta, mean, var], 1, 1e-3);
+    g.output("scaled", scaled);
+    g.output("plain", g.scoped("dense", || x.relu().dot(w)));
+    let graph = g.finish().unwrap();
+    let weights = graph
+        .inputs()
+        .skip(1)
+        .map(|(name, id)| {
+            let sizes = graph.node(id).types()[0].shape.known().unwrap();
+            let count = sizes.iter().product::<usize>();
+            (name.to_owned(), Tensor::from_f64(DType::F32, sizes, (0..count).map(|i| 0.5 + i as f64)).unwrap())
+        })
+        .collect();
+    let folded = pass::fold(&graph, &weights).unwrap();
+    assert_eq!(folded.weights["dense/kernel"], weights["dense/kernel"]);
+    let names: Vec<&str> = folded.weights.keys().map(String::as_str).collect();
+    assert_eq!(names, ["dense/kernel_1", "dense/bias", "dense/kernel"]);
+}
