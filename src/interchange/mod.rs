@@ -4,6 +4,7 @@
 //! allocated, and every refusal names the file, the part of it that is wrong, and what was expected. What is written is
 //! whole or not there: a new file replaces the old one in one step.
 
+mod bytes;
 pub mod fused;
 pub mod onnx;
 pub(crate) mod replace;

@@ -8,10 +8,10 @@
 
 mod header;
 
+use super::bytes::{self, elements};
 use super::replace;
-use crate::ir::{DType, Tensor, TensorData};
+use crate::ir::{DType, Tensor};
 use header::{Entry, Header};
-use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -19,8 +19,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-/// Tensors by name.
-pub type Weights = IndexMap<String, Tensor>;
+pub use crate::rewrite::Weights;
 
 /// Remarks that travel with the weights.
 pub type Metadata = BTreeMap<String, String>;
@@ -235,12 +234,7 @@ impl View for Bytes<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(match self.0.data() {
-            TensorData::F32(data) => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            TensorData::F64(data) => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            TensorData::I32(data) => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            TensorData::Bool(data) => data.iter().map(|&v| u8::from(v)).collect(),
-        })
+        Cow::Owned(bytes::of(self.0))
     }
 
     fn data_len(&self) -> usize {
@@ -266,8 +260,4 @@ impl Entry {
         };
         tensor.map_err(|error| self.refuse(path, "shape", "the shape of its data", error.to_string(), HELP_SAVE))
     }
-}
-
-fn elements<T, const N: usize>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|&chunk| from(chunk)).collect()
 }

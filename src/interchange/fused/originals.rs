@@ -5,6 +5,7 @@
 //! given back before. All is one text: a line of JSON, then bytes, deflated and in base64.
 
 use super::FusedError;
+use crate::interchange::bytes::{self, elements};
 use crate::ir::{DType, Graph, Tensor, TensorData};
 use crate::pass::evaluate_recipe;
 use crate::reference::EvalError;
@@ -40,7 +41,7 @@ fn damaged<T>(what: impl Into<String>) -> Result<T, DecodeError> {
 
 /// Whether two tensors are the same to the bit.
 pub(super) fn same_bits(a: &Tensor, b: &Tensor) -> bool {
-    a.ty() == b.ty() && bytes_of(a) == bytes_of(b)
+    a.ty() == b.ty() && bytes::of(a) == bytes::of(b)
 }
 
 /// What `decode` needs besides the folded weights.
@@ -58,14 +59,14 @@ pub(super) fn encode(recipe: &Graph, folded: &Weights, trained: &Weights) -> Res
             left.push((name, tensor));
             continue;
         } else {
-            let own = bytes_of(tensor);
+            let own = bytes::of(tensor);
             entries.push(entry(name, tensor, "stored", Value::Null, own.len()));
             bytes.extend(own);
         }
         known.insert(name.clone(), tensor.clone());
     }
     for (name, tensor) in left {
-        let own = bytes_of(tensor);
+        let own = bytes::of(tensor);
         let predicted =
             best_prediction(recipe, folded, &known, name, tensor)?.filter(|(_, code)| code.len() < own.len());
         let (how, from, code) = match predicted {
@@ -244,24 +245,14 @@ fn flipped_wide(bits: i64) -> i64 {
     bits ^ ((bits >> 63) & i64::MAX)
 }
 
-fn bytes_of(tensor: &Tensor) -> Vec<u8> {
-    match tensor.data() {
-        TensorData::F32(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        TensorData::F64(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        TensorData::I32(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        TensorData::Bool(data) => data.iter().map(|&x| u8::from(x)).collect(),
-    }
-}
-
 fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Tensor> {
-    fn all<T, const N: usize>(bytes: &[u8], read: fn([u8; N]) -> T) -> Option<Vec<T>> {
-        let (chunks, rest) = bytes.as_chunks::<N>();
-        rest.is_empty().then(|| chunks.iter().map(|&chunk| read(chunk)).collect())
+    if !bytes.len().is_multiple_of(dtype.size()) {
+        return None;
     }
     match dtype {
-        DType::F32 => Tensor::new(shape, all(bytes, f32::from_le_bytes)?).ok(),
-        DType::F64 => Tensor::new(shape, all(bytes, f64::from_le_bytes)?).ok(),
-        DType::I32 => Tensor::new(shape, all(bytes, i32::from_le_bytes)?).ok(),
+        DType::F32 => Tensor::new(shape, elements(bytes, f32::from_le_bytes)).ok(),
+        DType::F64 => Tensor::new(shape, elements(bytes, f64::from_le_bytes)).ok(),
+        DType::I32 => Tensor::new(shape, elements(bytes, i32::from_le_bytes)).ok(),
         DType::Bool => Tensor::new(shape, bytes.iter().map(|&byte| byte != 0).collect()).ok(),
     }
 }

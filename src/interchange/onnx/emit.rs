@@ -4,7 +4,8 @@
 //! calls alone, so that equal graphs are equal bytes.
 
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute, element};
-use crate::ir::{Bindings, DType, Dim, Shape, Symbol, Tensor, TensorData, TensorType};
+use crate::interchange::bytes;
+use crate::ir::{Bindings, DType, Dim, Shape, Symbol, Tensor, TensorType};
 use indexmap::{IndexMap, IndexSet};
 use prost::bytes::Bytes;
 use std::collections::HashMap;
@@ -329,11 +330,5 @@ pub(super) fn dims(shape: &[usize]) -> Vec<i64> {
 
 /// A tensor as the format's little-endian bytes.
 pub(super) fn raw(tensor: &Tensor) -> Bytes {
-    let bytes: Vec<u8> = match tensor.data() {
-        TensorData::F32(data) => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        TensorData::F64(data) => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        TensorData::I32(data) => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        TensorData::Bool(data) => data.iter().map(|&v| u8::from(v)).collect(),
-    };
-    bytes.into()
+    bytes::of(tensor).into()
 }

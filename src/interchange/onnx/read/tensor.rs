@@ -2,6 +2,7 @@
 
 use super::super::OnnxError;
 use super::super::proto::{EXTERNAL, TensorProto, element};
+use crate::interchange::bytes::elements;
 use crate::ir::{DType, Tensor, element_count};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -213,8 +214,4 @@ impl<'p> Reader<'p> {
         let file = File::open(&real).map_err(io)?;
         Ok(Opened { file, len: about.len(), taken: BTreeMap::new() })
     }
-}
-
-fn elements<T, const N: usize>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|&chunk| from(chunk)).collect()
 }
