@@ -1,7 +1,7 @@
 //! The graph: nodes in topological id order over a petgraph, named outputs, and state with its next value.
 
 use super::diagnostic::Place;
-use super::{Origin, Source, TensorType};
+use super::{Origin, Source, Tensor, TensorType};
 use crate::op::{Op, Role};
 use indexmap::{IndexMap, IndexSet};
 use petgraph::Direction;
@@ -200,6 +200,19 @@ impl Graph {
                 Source::GradientOf(primal) if primal < id => id = primal,
                 Source::Rewritten { at, .. } => return at,
                 Source::GradientOf(_) => return None,
+            }
+        }
+    }
+
+    /// The constant that a value repeats or lays out anew.
+    pub(crate) fn constant_behind(&self, value: Value) -> Option<&Tensor> {
+        let mut value = value;
+        loop {
+            let node = self.node(value.node);
+            match node.op() {
+                Op::Constant(constant) => return Some(constant.tensor()),
+                Op::Broadcast(_) | Op::Reshape(_) => value = node.operands()[0],
+                _ => return None,
             }
         }
     }

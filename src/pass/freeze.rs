@@ -7,7 +7,6 @@
 use crate::ir::{Diagnostics, Expr, Graph, NodeId, Rebuild, Value};
 use crate::op::{Op, Role};
 use crate::ops::{BatchNormTrain, Binary};
-use crate::rewrite::trimmed;
 
 /// A training graph could not be frozen.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -83,7 +82,7 @@ fn without_unused_inputs(graph: &Graph) -> Result<Graph, Diagnostics> {
     for (name, value) in graph.outputs() {
         rebuild.builder().output(name, rebuild.get(value));
     }
-    trimmed(&rebuild.finish_as_built()?)
+    rebuild.finish_as_built()
 }
 
 /// The results of a batch norm with running statistics in place of the batch's.

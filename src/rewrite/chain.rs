@@ -34,6 +34,11 @@ impl<'g> Maps<'g> {
         Ok(Maps { x, map, nodes })
     }
 
+    /// The element-wise operations that they take for each element as they stand.
+    pub fn elementwise_operations(&self, m: &Match<'_>) -> usize {
+        self.nodes.iter().map(|&node| m.elementwise_operations(node)).sum()
+    }
+
     /// The node that is applied to `x`.
     pub fn first(&self) -> NodeId {
         self.nodes.last().copied().unwrap_or(self.x.node)

@@ -112,20 +112,10 @@ impl<'g> Facts<'g> {
 
     /// The one number that every element of a constant is.
     pub fn number(&self, value: Value) -> Option<f64> {
-        let mut value = value;
-        loop {
-            let node = self.graph.node(value.node);
-            match node.op() {
-                Op::Constant(constant) => {
-                    let elements = constant.tensor().to_f64();
-                    let first = *elements.first()?;
-                    // The same in every bit: 0 and −0 together are no one number.
-                    return elements.iter().all(|x| x.to_bits() == first.to_bits()).then_some(first);
-                }
-                Op::Broadcast(_) | Op::Reshape(_) => value = node.operands()[0],
-                _ => return None,
-            }
-        }
+        let elements = self.graph.constant_behind(value)?.to_f64();
+        let first = *elements.first()?;
+        // The same in every bit: 0 and −0 together are no one number.
+        elements.iter().all(|x| x.to_bits() == first.to_bits()).then_some(first)
     }
 
     /// The elements of a weight of the new graph, where the values of the weights are known; those of constants are.

@@ -8,7 +8,6 @@ use crate::interchange::fused;
 use crate::interchange::onnx::Saved;
 use crate::ir::{Bindings, DType, Element, Graph, Symbol, Tensor};
 use crate::nn::Mode;
-use crate::op::Role;
 use crate::pass::{self, Folded};
 use crate::rewrite::Weights;
 use std::collections::BTreeMap;
@@ -76,7 +75,8 @@ impl Trainer {
         let weights = self.model_weights();
         let wide = weights.iter().map(|(name, tensor)| (name.clone(), widened(tensor))).collect();
         let truth = self.model().graph(Mode::Inference, DType::F64)?;
-        let graphs = [(&folded.graph, &folded.weights), (self.inference_graph(), &weights), (&truth, &wide)];
+        let mut sides = [(&folded.graph, &folded.weights), (self.inference_graph(), &weights), (&truth, &wide)]
+            .map(|(graph, weights)| Side { graph, weights, compiled: None });
         let mut comparison = Comparison::default();
         let rows: Vec<u32> = (0..inputs.first().map_or(0, Samples::len) as u32).collect();
         for batch in rows.chunks(EVALUATION_BATCH) {
@@ -90,12 +90,8 @@ impl Trainer {
                     tensor
                 })
                 .collect();
-            let [folded, declared, truth] = {
-                let outputs: Result<Vec<Vec<f64>>, TrainError> =
-                    graphs.iter().map(|(graph, weights)| first_output(graph, weights, &feeds, batch.len())).collect();
-                <[Vec<f64>; 3]>::try_from(outputs?).unwrap_or_default()
-            };
-            comparison.add(batch.len(), &folded, &declared, &truth);
+            let [folded, declared, truth] = sides.each_mut().map(|side| side.first_output(&feeds, batch.len()));
+            comparison.add(batch.len(), &folded?, &declared?, &truth?);
         }
         Ok(comparison)
     }
@@ -131,19 +127,34 @@ fn widened(tensor: &Tensor) -> Tensor {
     if tensor.dtype().is_float() { tensor.cast(DType::F64) } else { tensor.clone() }
 }
 
-/// The first output of a graph, in f64.
-fn first_output(graph: &Graph, weights: &Weights, feeds: &[Tensor], rows: usize) -> Result<Vec<f64>, TrainError> {
-    let bindings = Bindings::from([(Symbol::new("batch"), rows)]);
-    let mut run = Executable::new(graph.clone(), &bindings)?;
-    let data = graph.inputs().filter(|&(_, id)| graph.as_input(id).is_some_and(|(_, role)| role == Role::Data));
-    // The data inputs of all three graphs are the model's, in the model's order.
-    let feeds: Vec<Tensor> =
-        data.zip(feeds).map(|((_, id), tensor)| tensor.cast(graph.node(id).types()[0].dtype)).collect();
-    let mut states: Vec<Tensor> =
-        (run.plan().states().iter()).filter_map(|port| weights.get(&port.name).cloned()).collect();
-    run.run(&feeds.iter().collect::<Vec<_>>(), &mut states)?;
-    fn read<E: Element + Into<f64>>(run: &Executable) -> Option<Vec<f64>> {
-        Some(run.output::<E>(0)?.iter().map(|&x| x.into()).collect())
+/// A graph that is compared, compiled for the latest batch size, with its weights in the order of the plan.
+struct Side<'g> {
+    graph: &'g Graph,
+    weights: &'g Weights,
+    compiled: Option<(usize, Executable, Vec<Tensor>)>,
+}
+
+impl Side<'_> {
+    /// The first output, in f64.
+    fn first_output(&mut self, feeds: &[Tensor], rows: usize) -> Result<Vec<f64>, TrainError> {
+        let compiled = match self.compiled.take().filter(|(size, ..)| *size == rows) {
+            Some(compiled) => compiled,
+            None => {
+                let bindings = Bindings::from([(Symbol::new("batch"), rows)]);
+                let run = Executable::new(self.graph.clone(), &bindings)?;
+                let states = run.plan().states().iter().filter_map(|port| self.weights.get(&port.name).cloned());
+                let states = states.collect();
+                (rows, run, states)
+            }
+        };
+        let (_, run, states) = self.compiled.insert(compiled);
+        // The data inputs of all graphs are the model's, in the model's order.
+        let types = run.plan().feeds().iter().map(|port| port.dtype);
+        let feeds: Vec<Tensor> = types.zip(feeds).map(|(dtype, tensor)| tensor.cast(dtype)).collect();
+        run.run(&feeds.iter().collect::<Vec<_>>(), states)?;
+        fn read<E: Element + Into<f64>>(run: &Executable) -> Option<Vec<f64>> {
+            Some(run.output::<E>(0)?.iter().map(|&x| x.into()).collect())
+        }
+        Ok(read::<f32>(run).or_else(|| read::<f64>(run)).unwrap_or_default())
     }
-    Ok(read::<f32>(&run).or_else(|| read::<f64>(&run)).unwrap_or_default())
 }

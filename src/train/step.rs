@@ -5,7 +5,6 @@ use super::{Loss, Metric, Optimizer};
 use crate::autodiff::gradients;
 use crate::ir::{Builder, Code, DType, Diagnostic, Diagnostics, Expr, Graph, Source, TensorType, Value};
 use crate::nn::{Applied, Mode, Model};
-use crate::op::Op;
 use crate::pass::{Outcome, Pipeline};
 use crate::rewrite::{Fired, Refused};
 use indexmap::IndexMap;
@@ -36,15 +35,7 @@ fn gradient_name(parameter: &str) -> String {
 
 /// Whether a value is a constant 0 in every element.
 fn is_zero(graph: &Graph, value: Value) -> bool {
-    let mut value = value;
-    loop {
-        let node = graph.node(value.node);
-        match node.op() {
-            Op::Constant(constant) => return constant.tensor().to_f64().iter().all(|&x| x == 0.0),
-            Op::Broadcast(_) | Op::Reshape(_) => value = node.operands()[0],
-            _ => return false,
-        }
-    }
+    graph.constant_behind(value).is_some_and(|constant| constant.to_f64().iter().all(|&x| x == 0.0))
 }
 
 /// What the graphs of a trainer are made from.
@@ -92,21 +83,21 @@ impl Recipe {
     /// update nor a slot.
     pub(super) fn training(&self) -> Result<TrainingStep, TrainError> {
         let (graph, parameters) = self.differentiated()?;
+        let (resting, moved): (Vec<&String>, Vec<&String>) =
+            parameters.iter().partition(|name| self.optimizer.rests_at_zero(name));
         let mut pipeline = self.pipeline.clone();
-        for name in &parameters {
-            if !self.optimizer.rests_at_zero(name) {
-                let reason = format!(
-                    "optimiser `{}` moves `{name}` even where its gradient is 0, as weight decay does",
-                    self.optimizer.name()
-                );
-                pipeline = pipeline.protect(name, reason);
-            }
+        for name in moved {
+            let reason = format!(
+                "optimiser `{}` moves `{name}` even where its gradient is 0, as weight decay does",
+                self.optimizer.name()
+            );
+            pipeline = pipeline.protect(name, reason);
         }
         let Outcome { mut graph, fired, refused, .. } = pipeline.run(&graph)?;
         let found: IndexMap<String, Value> = (parameters.iter())
             .filter_map(|name| Some((name.clone(), graph.take_output(&gradient_name(name))?)))
             .collect();
-        let dead: Vec<String> = (parameters.iter().filter(|name| self.optimizer.rests_at_zero(name)))
+        let dead: Vec<String> = (resting.into_iter())
             .filter(|name| found.get(*name).is_some_and(|&gradient| is_zero(&graph, gradient)))
             .cloned()
             .collect();

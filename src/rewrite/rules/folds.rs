@@ -8,10 +8,18 @@ use crate::rewrite::product::Product;
 use crate::rewrite::rule::{need, rules};
 use crate::rewrite::{Match, Miss, Rewrite};
 
+/// The maps whose result a product multiplies, through ops that maps pass; refusals are about them.
+fn maps_before<'g>(m: &Match<'g>, product: &Product) -> Result<(Between, Maps<'g>), Miss> {
+    Between::walk(m, m.root(), product.data, |value| {
+        let maps = Maps::ending_at(m, value)?;
+        m.concerns(value.node);
+        Ok(maps)
+    })
+}
+
 /// Refuses to leave an addition behind where there was no more than one operation before.
 fn pays(m: &Match<'_>, maps: &Maps<'_>) -> Result<(), Miss> {
-    let apart: usize = maps.nodes.iter().map(|&node| m.elementwise_operations(node)).sum();
-    if apart > 1 { Ok(()) } else { Err(Miss::Absent) }
+    if maps.elementwise_operations(m) > 1 { Ok(()) } else { Err(Miss::Absent) }
 }
 
 rules! {
@@ -35,11 +43,7 @@ rules! {
     /// with the axis tracked.
     fn affine_into_product_behind(m) {
         let product = Product::of(m, m.root())?;
-        let (between, maps) = Between::walk(m, m.root(), product.data, |value| {
-            let maps = Maps::ending_at(m, value)?;
-            m.concerns(value.node);
-            Ok(maps)
-        })?;
+        let (between, maps) = maps_before(m, &product)?;
         let map = between.push(m, maps.map)?;
         product.gains_from(m, &map, &maps.nodes)?;
         let folded = product.preceded_by(m, &map, between.apply(m, m.get(maps.x)))?;
@@ -49,8 +53,7 @@ rules! {
     /// s₂⊙(s₁⊙x + t₁) + t₂ ⇒ (s₂⊙s₁)⊙x + (s₂⊙t₁ + t₂)
     fn affine_after_affine(m) {
         let maps = Maps::ending_at(m, m.result())?;
-        let apart: usize = maps.nodes.iter().map(|&node| m.elementwise_operations(node)).sum();
-        if maps.nodes.len() < 2 || maps.map.nodes() >= apart {
+        if maps.nodes.len() < 2 || maps.map.nodes() >= maps.elementwise_operations(m) {
             return Err(Miss::Absent);
         }
         Ok(Rewrite::by(maps.map.apply(m.get(maps.x))).absorbing(maps.nodes).into(m.root()))
@@ -61,11 +64,7 @@ rules! {
     /// Where only the scale passes the activation on the way to the product, the shift stays before it.
     fn scale_into_product_behind(m): sampled {
         let product = Product::of(m, m.root())?;
-        let (between, maps) = Between::walk(m, m.root(), product.data, |value| {
-            let maps = Maps::ending_at(m, value)?;
-            m.concerns(value.node);
-            Ok(maps)
-        })?;
+        let (between, maps) = maps_before(m, &product)?;
         let (Some(scale), Some(shift)) = (maps.map.scale, maps.map.shift) else { return Err(Miss::Absent) };
         need!(m.is_positive(scale), "its scale is not known to be positive");
         let mut rest = maps.map.scale_only();
