@@ -1,8 +1,14 @@
-//! Running a plan: the only place that touches its memory.
+//! Runs plans: the only room that touches a plan's memory.
 #![allow(unsafe_code)]
 
 mod arena;
 mod executable;
+mod options;
+mod run;
+mod team;
 mod trace;
+mod worker;
 
 pub use executable::{Cause, Executable, RunError};
+pub use options::{InstructionSet, Options};
+pub use worker::Span;

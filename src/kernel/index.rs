@@ -68,8 +68,9 @@ pub(crate) fn scatter<T: Real>(
 }
 
 /// Counter-based uniform numbers; see [`RandomUniform`](crate::ops::RandomUniform).
-pub(crate) fn random<T: Real>(key: [i32; 2], site: u32, y: &mut [T]) {
+/// `first` is the index of the first element.
+pub(crate) fn random<T: Real>(key: [i32; 2], site: u32, first: usize, y: &mut [T]) {
     for (i, y) in y.iter_mut().enumerate() {
-        *y = T::from_f64(crate::ops::uniform(key, site, i as u64));
+        *y = T::from_f64(crate::ops::uniform(key, site, (first + i) as u64));
     }
 }

@@ -1,7 +1,7 @@
 //! Fused element-wise programs: chunk by chunk, each instruction runs over a chunk that stays in the first-level cache.
 
 use super::Real;
-use super::simd::vectorise;
+use super::simd::Level;
 use crate::ir::DType;
 use crate::ops::{Binary, Compare, Unary};
 use crate::plan::{CHUNK, MapCode, MapInstruction, MapOp, Pattern, Slot};
@@ -17,14 +17,15 @@ pub(crate) struct MapMemory<'a> {
 /// Bytes of one chunk, for the widest element type.
 const CHUNK_BYTES: usize = CHUNK * 8;
 
-/// Runs the whole map.
+/// Runs the map over a stretch of its elements.
 ///
 /// # Safety
-/// Input pointers are readable for what their pattern reaches in `len` elements, output pointers are writable for
-/// `len` elements, scratch for `(inputs + scratch)` chunks, each of its element type's alignment. Outputs overlap
-/// nothing but an input of pattern `Full` at the same element, in which case the output is copied from scratch.
-pub(crate) unsafe fn run(map: &MapCode, memory: &MapMemory<'_>) {
-    vectorise(
+/// Input pointers are readable for what their pattern reaches in these elements, output pointers are writable for them,
+/// scratch for `(inputs + scratch)` chunks, each of its element type's alignment. Outputs overlap nothing but an input of
+/// pattern `Full` at the same element, in which case the output is copied from scratch. No one else touches these
+/// elements of the outputs.
+pub(crate) unsafe fn run(level: Level, map: &MapCode, memory: &MapMemory<'_>, stretches: Stretches) {
+    level.vectorise(
         #[inline(always)]
         || {
             let inputs = map.inputs.iter().enumerate();
@@ -32,13 +33,25 @@ pub(crate) unsafe fn run(map: &MapCode, memory: &MapMemory<'_>) {
                 // SAFETY: a scalar input has one element, and its scratch chunk holds CHUNK of them.
                 unsafe { repeat_scalar(map, memory, index) };
             }
-            for start in (0..map.len).step_by(CHUNK) {
-                let chunk = Chunk { map, memory, start, len: CHUNK.min(map.len - start) };
-                // SAFETY: `start + len <= map.len`, and the caller vouches for the pointers.
-                unsafe { chunk.run() };
+            for stretch in 0..stretches.count {
+                let first = stretches.first + stretch * stretches.stride;
+                for start in (first..first + stretches.len).step_by(CHUNK) {
+                    let chunk = Chunk { map, memory, start, len: CHUNK.min(first + stretches.len - start) };
+                    // SAFETY: the caller vouches for the pointers over the stretches.
+                    unsafe { chunk.run() };
+                }
             }
         },
     );
+}
+
+/// `count` runs of `len` elements, `stride` apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretches {
+    pub first: usize,
+    pub len: usize,
+    pub stride: usize,
+    pub count: usize,
 }
 
 /// # Safety

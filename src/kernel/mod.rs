@@ -15,3 +15,4 @@ pub(crate) mod reduce;
 mod simd;
 
 pub(crate) use number::Real;
+pub(crate) use simd::Level;

@@ -1,7 +1,8 @@
-//! The float types that kernels are written for.
+//! The float types that kernels are written for, and vectors of them.
 
 use crate::ir::Element;
 use crate::reference::Number;
+use pulp::{MemMask, Simd};
 
 /// `f32` or `f64`, with the operators that inner loops use.
 pub(crate) trait Real:
@@ -19,14 +20,98 @@ pub(crate) trait Real:
 {
     const ZERO: Self;
     const ONE: Self;
+
+    /// A vector register of an instruction set.
+    type Vector<S: Simd>: Copy;
+    /// Which lanes of a vector are in memory.
+    type Mask<S: Simd>: Copy;
+
+    /// Lanes of a vector.
+    fn lanes<S: Simd>() -> usize {
+        size_of::<Self::Vector<S>>() / size_of::<Self>()
+    }
+
+    /// The value in every lane.
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+
+    /// `a·b + c`, rounded once where the instruction set can.
+    fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// The first `count` lanes.
+    fn first<S: Simd>(simd: S, count: usize) -> Self::Mask<S>;
+
+    /// Loads the lanes of the mask, and zero in the others.
+    ///
+    /// # Safety
+    /// `from` is readable in those lanes.
+    unsafe fn load_masked<S: Simd>(simd: S, mask: Self::Mask<S>, from: *const Self) -> Self::Vector<S>;
+
+    /// Stores the lanes of the mask.
+    ///
+    /// # Safety
+    /// `to` is writable in those lanes.
+    unsafe fn store_masked<S: Simd>(simd: S, mask: Self::Mask<S>, to: *mut Self, vector: Self::Vector<S>);
+
+    /// Loads a whole vector.
+    ///
+    /// # Safety
+    /// `from` is readable for as many elements; any alignment will do.
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> Self::Vector<S> {
+        // SAFETY: the caller's; every bit pattern is a vector of floats.
+        unsafe { from.cast::<Self::Vector<S>>().read_unaligned() }
+    }
+
+    /// Stores a whole vector.
+    ///
+    /// # Safety
+    /// `to` is writable for as many elements; any alignment will do.
+    #[inline(always)]
+    unsafe fn store<S: Simd>(to: *mut Self, vector: Self::Vector<S>) {
+        // SAFETY: the caller's.
+        unsafe { to.cast::<Self::Vector<S>>().write_unaligned(vector) }
+    }
 }
 
-impl Real for f32 {
-    const ZERO: f32 = 0.0;
-    const ONE: f32 = 1.0;
+macro_rules! real {
+    ($float:ident, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $between:ident, $index:ty,
+     $load:ident, $store:ident) => {
+        impl Real for $float {
+            const ZERO: $float = 0.0;
+            const ONE: $float = 1.0;
+
+            type Vector<S: Simd> = S::$vector;
+            type Mask<S: Simd> = MemMask<S::$mask>;
+
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: $float) -> S::$vector {
+                simd.$splat(value)
+            }
+
+            #[inline(always)]
+            fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+                simd.$mul_add(a, b, c)
+            }
+
+            #[inline(always)]
+            fn first<S: Simd>(simd: S, count: usize) -> MemMask<S::$mask> {
+                simd.$between(0, count as $index)
+            }
+
+            #[inline(always)]
+            unsafe fn load_masked<S: Simd>(simd: S, mask: MemMask<S::$mask>, from: *const $float) -> S::$vector {
+                // SAFETY: the caller's.
+                unsafe { simd.$load(mask, from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_masked<S: Simd>(simd: S, mask: MemMask<S::$mask>, to: *mut $float, vector: S::$vector) {
+                // SAFETY: the caller's.
+                unsafe { simd.$store(mask, to, vector) }
+            }
+        }
+    };
 }
 
-impl Real for f64 {
-    const ZERO: f64 = 0.0;
-    const ONE: f64 = 1.0;
-}
+real!(f32, f32s, m32s, splat_f32s, mul_add_e_f32s, mask_between_m32s, u32, mask_load_ptr_f32s, mask_store_ptr_f32s);
+real!(f64, f64s, m64s, splat_f64s, mul_add_e_f64s, mask_between_m64s, u64, mask_load_ptr_f64s, mask_store_ptr_f64s);

@@ -1,7 +1,7 @@
 //! Reductions over the middle of `(outer, reduced, inner)`, in a fixed order.
 
 use super::Real;
-use super::simd::vectorise;
+use super::simd::Level;
 use crate::ops::Reduction;
 
 /// Elements summed in one go before the partial sum is added to the total: rounding grows with the square root of the
@@ -11,71 +11,84 @@ const BLOCK: usize = 1024;
 /// Independent partial results, so that the loop fills vector registers. The order is the same on every machine.
 const LANES: usize = 16;
 
-/// `y[o, i] = ⊕ᵣ x[o, r, i]`.
-pub(crate) fn reduce<T: Real>(reduction: Reduction, x: &[T], y: &mut [T], [outer, reduced, inner]: [usize; 3]) {
-    vectorise(
+/// `y[o, i] = ⊕ᵣ x[o, r, i]` for `outer` blocks of `reduced` rows of `inner` elements, `stride` apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Extent {
+    pub outer: usize,
+    pub reduced: usize,
+    pub inner: usize,
+    pub stride: usize,
+}
+
+/// Reduces `x` into `y`, whose blocks are packed.
+///
+/// # Safety
+/// `x` is readable over the extent.
+pub(crate) unsafe fn reduce<T: Real>(level: Level, reduction: Reduction, x: *const T, y: &mut [T], extent: Extent) {
+    level.vectorise(
         #[inline(always)]
-        || match reduction {
-            Reduction::Sum => over(
-                x,
-                y,
-                [outer, reduced, inner],
-                T::ZERO,
-                #[inline(always)]
-                |a, b| a + b,
-            ),
-            Reduction::Product => over(
-                x,
-                y,
-                [outer, reduced, inner],
-                T::ONE,
-                #[inline(always)]
-                |a, b| a * b,
-            ),
-            Reduction::Max => over(
-                x,
-                y,
-                [outer, reduced, inner],
-                T::from_f64(f64::NEG_INFINITY),
-                #[inline(always)]
-                |a, b| a.max(b),
-            ),
-            Reduction::Min => over(
-                x,
-                y,
-                [outer, reduced, inner],
-                T::from_f64(f64::INFINITY),
-                #[inline(always)]
-                |a, b| a.min(b),
-            ),
+        || {
+            macro_rules! over {
+                ($identity:expr, $combine:expr) => {
+                    // SAFETY: the caller's.
+                    unsafe { over(x, y, extent, $identity, $combine) }
+                };
+            }
+            match reduction {
+                Reduction::Sum => over!(
+                    T::ZERO,
+                    #[inline(always)]
+                    |a, b| a + b
+                ),
+                Reduction::Product => over!(
+                    T::ONE,
+                    #[inline(always)]
+                    |a, b| a * b
+                ),
+                Reduction::Max => over!(
+                    T::from_f64(f64::NEG_INFINITY),
+                    #[inline(always)]
+                    |a, b| a.max(b)
+                ),
+                Reduction::Min => over!(
+                    T::from_f64(f64::INFINITY),
+                    #[inline(always)]
+                    |a, b| a.min(b)
+                ),
+            }
         },
     );
 }
 
+/// # Safety
+/// As [`reduce`].
 #[inline(always)]
-fn over<T: Real>(
-    x: &[T],
+unsafe fn over<T: Real>(
+    x: *const T,
     y: &mut [T],
-    [outer, reduced, inner]: [usize; 3],
+    Extent { outer, reduced, inner, stride }: Extent,
     identity: T,
     combine: impl Fn(T, T) -> T + Copy,
 ) {
     if inner == 0 {
         return;
     }
-    for o in 0..outer {
-        let rows = &x[o * reduced * inner..(o + 1) * reduced * inner];
-        let totals = &mut y[o * inner..(o + 1) * inner];
+    for (o, totals) in y.chunks_exact_mut(inner).take(outer).enumerate() {
+        let block = x.wrapping_add(o * reduced * stride);
         totals.fill(identity);
-        if inner == 1 {
-            for block in rows.chunks(BLOCK) {
-                totals[0] = combine(totals[0], fold(block, identity, combine));
+        if inner == 1 && stride == 1 {
+            // SAFETY: the caller's.
+            let rows = unsafe { std::slice::from_raw_parts(block, reduced) };
+            for part in rows.chunks(BLOCK) {
+                totals[0] = combine(totals[0], fold(part, identity, combine));
             }
-        } else {
-            for row in rows.chunks_exact(inner) {
-                for (total, &value) in totals.iter_mut().zip(row) {
-                    *total = combine(*total, value);
-                }
+            continue;
+        }
+        for r in 0..reduced {
+            // SAFETY: the caller's.
+            let row = unsafe { std::slice::from_raw_parts(block.add(r * stride), inner) };
+            for (total, &value) in totals.iter_mut().zip(row) {
+                *total = combine(*total, value);
             }
         }
     }

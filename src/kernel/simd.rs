@@ -1,6 +1,44 @@
-//! Compiles a loop for the widest instruction set of the machine it runs on.
+//! Compiles a loop for an instruction set that is chosen when the program runs.
 
 use pulp::{Arch, Simd, WithSimd};
+
+/// An instruction set to run kernels with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Level(Arch);
+
+impl Level {
+    /// The widest of this machine.
+    pub(crate) fn widest() -> Level {
+        Level(Arch::new())
+    }
+
+    /// AVX2 with fused multiply-add, where the machine has it.
+    pub(crate) fn avx2() -> Option<Level> {
+        #[cfg(target_arch = "x86_64")]
+        let level = pulp::x86::V3::try_new().map(|level| Level(Arch::V3(level)));
+        #[cfg(not(target_arch = "x86_64"))]
+        let level = None;
+        level
+    }
+
+    /// What every machine of the architecture has.
+    pub(crate) fn baseline() -> Level {
+        Level(Arch::Scalar)
+    }
+
+    /// Runs a kernel written for pulp's vectors.
+    pub(crate) fn dispatch<K: WithSimd>(self, kernel: K) -> K::Output {
+        self.0.dispatch(kernel)
+    }
+
+    /// Runs `body`, which must be an `#[inline(always)]` closure, compiled for this level.
+    ///
+    /// A closure handed to pulp itself would be called through a shim that is not inlined, and so compiled for the
+    /// baseline instruction set only.
+    pub(crate) fn vectorise(self, body: impl FnMut()) {
+        self.dispatch(Vectorised(body));
+    }
+}
 
 struct Vectorised<F>(F);
 
@@ -11,12 +49,4 @@ impl<F: FnMut()> WithSimd for Vectorised<F> {
     fn with_simd<S: Simd>(mut self, _: S) {
         (self.0)();
     }
-}
-
-/// Runs `body`, which must be an `#[inline(always)]` closure, compiled for the best instruction set at hand.
-///
-/// A closure handed to pulp itself would be called through a shim that is not inlined, and so compiled for the baseline
-/// instruction set only.
-pub(crate) fn vectorise(body: impl FnMut()) {
-    Arch::new().dispatch(Vectorised(body));
 }

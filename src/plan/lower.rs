@@ -2,7 +2,7 @@
 //! packed memory gets a copy.
 
 use super::fuse::Fusion;
-use super::step::{Gemm, Matrix, Step, StepKind};
+use super::step::{Gemm, Matrix, Method, Step, StepKind};
 use super::{Buffer, BufferId, Plan, Port, Storage, View, split_inputs};
 use crate::ir::{Bindings, DType, Graph, NodeId, Tensor, Value};
 use crate::op::Op;
@@ -21,10 +21,14 @@ pub(super) fn lower(graph: &Graph, shapes: &[Vec<Vec<usize>>], fusion: &Fusion, 
             constants: Vec::new(),
             steps: Vec::new(),
             commit: 0,
+            phases: Vec::new(),
+            commit_phase: 0,
+            threads: 1,
             feeds: Vec::new(),
             states: Vec::new(),
             outputs: Vec::new(),
             arena_bytes: 0,
+            least_arena_bytes: 0,
             scratch_bytes: 0,
         },
         views: vec![SmallVec::new(); graph.len()],
@@ -91,7 +95,7 @@ impl Lowering<'_> {
     }
 
     pub fn push(&mut self, node: NodeId, kind: StepKind) {
-        self.plan.steps.push(Step { node, kind });
+        self.plan.steps.push(Step { node, kind, split: None });
     }
 
     pub fn view(&self, value: Value) -> View {
@@ -221,7 +225,8 @@ impl Lowering<'_> {
                 let index = self.packed(operands[0]).buffer;
                 let y = self.results(id)[0];
                 let depth = self.shape(Value::first(id)).last().copied().unwrap_or(0);
-                self.push(id, StepKind::OneHot { index, y, dtype: self.dtype(Value::first(id)), depth });
+                let rows = self.shape(operands[0]).iter().product();
+                self.push(id, StepKind::OneHot { index, y, dtype: self.dtype(Value::first(id)), depth, rows });
             }
             Op::TakeAlongAxis(take) => {
                 let (x, index) = (self.packed(operands[0]), self.packed(operands[1]));
@@ -242,7 +247,8 @@ impl Lowering<'_> {
                 let key = self.packed(operands[0]).buffer;
                 let y = self.results(id)[0];
                 let site = crate::op::OpDef::site(random).unwrap_or(0);
-                self.push(id, StepKind::Random { key, y, dtype: self.dtype(Value::first(id)), site });
+                let (dtype, len) = (self.dtype(Value::first(id)), self.shape(Value::first(id)).iter().product());
+                self.push(id, StepKind::Random { key, y, dtype, site, len });
             }
             Op::BatchNormTrain(op) => {
                 let x = self.packed(operands[0]);
@@ -316,7 +322,8 @@ impl Lowering<'_> {
         let b = Matrix { row_stride: b.column_stride, column_stride: b.row_stride, ..b };
         let batch = dot.lhs_batch.iter().map(|&axis| self.shape(lhs)[axis]).product();
         let (dtype, c) = (self.dtype(lhs), self.results(id)[0]);
-        self.push(id, StepKind::Gemm(Gemm { dtype, a, b, c, batch, m, k, n }));
+        let method = method(&b, m, k, n, dtype.size());
+        self.push(id, StepKind::Gemm(Gemm { dtype, a, b, c, batch, m, k, n, method }));
     }
 
     /// An operand of a product as matrices of `(free, contracted)`; packed in that order if its strides do not allow it.
@@ -360,11 +367,28 @@ impl Lowering<'_> {
                 from = to;
             }
             let to = self.view(Value::first(state));
-            moves.push(Step { node: next.node, kind: StepKind::Copy { from: from.reshaped(&to.shape), to } });
+            let kind = StepKind::Copy { from: from.reshaped(&to.shape), to };
+            moves.push(Step { node: next.node, kind, split: None });
         }
         self.plan.commit = self.plan.steps.len();
         self.plan.steps.extend(moves);
         self.plan
+    }
+}
+
+/// Rows from which a packed panel of the right operand is used often enough to pay.
+const MANY_ROWS: usize = 64;
+
+/// Bytes between the rows of the right operand from which reading it in place misses the caches.
+const FAR: usize = 2048;
+
+fn method(b: &Matrix, m: usize, k: usize, n: usize, size: usize) -> Method {
+    let is_contiguous = b.column_stride == 1 || n == 1;
+    match () {
+        () if is_contiguous && m == 1 => Method::Row,
+        () if is_contiguous && (m < MANY_ROWS || k < 2 || b.row_stride * size < FAR) => Method::Tile,
+        () if m >= MANY_ROWS => Method::Packed,
+        () => Method::Faer,
     }
 }
 

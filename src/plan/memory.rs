@@ -1,7 +1,8 @@
-//! Buffers whose lifetimes do not meet share the arena: each takes the smallest free gap that holds it when it is first
-//! written, and gives it back after it is last read.
+//! Buffers whose lifetimes do not meet share the arena: each takes the smallest free gap that holds it in the phase in
+//! which it is first written, and gives it back after the phase in which it is last read. Within a phase shares run at
+//! their own pace, so nothing is reused there.
 
-use super::{BufferId, Plan, StepKind, Storage};
+use super::{BufferId, Gemm, GemmMap, MapCode, Method, Plan, StepKind, Storage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Arena offsets are multiples of a cache line.
@@ -11,8 +12,9 @@ pub(crate) const ALIGNMENT: usize = 64;
 pub(crate) const CHUNK: usize = 512;
 
 pub(super) fn lay_out(plan: &mut Plan) {
-    let mut born: Vec<Vec<BufferId>> = vec![Vec::new(); plan.steps.len() + 1];
-    let mut dies: Vec<Vec<BufferId>> = vec![Vec::new(); plan.steps.len() + 1];
+    let phases = plan.phases.len();
+    let mut born: Vec<Vec<BufferId>> = vec![Vec::new(); phases + 1];
+    let mut dies: Vec<Vec<BufferId>> = vec![Vec::new(); phases + 1];
     for (buffer, life) in lifetimes(plan).into_iter().enumerate() {
         if let Some((first, last)) = life {
             born[first].push(buffer);
@@ -20,32 +22,53 @@ pub(super) fn lay_out(plan: &mut Plan) {
         }
     }
     let mut gaps = Gaps::default();
-    for (born, dies) in born.iter().zip(&dies) {
-        for &buffer in born {
+    let (mut live, mut most) = (0, 0);
+    for (born, dies) in born.iter_mut().zip(&dies) {
+        // The largest first: small ones fit into what is left between them.
+        born.sort_by_key(|&buffer| std::cmp::Reverse(size_of(plan, buffer)));
+        for &buffer in born.iter() {
             let offset = gaps.take(size_of(plan, buffer));
             plan.buffers[buffer].storage = Storage::Arena(offset);
+            live += size_of(plan, buffer);
         }
+        most = most.max(live);
         for &buffer in dies {
             if let Storage::Arena(offset) = plan.buffers[buffer].storage {
                 gaps.give_back(offset, size_of(plan, buffer));
+                live -= size_of(plan, buffer);
             }
         }
     }
     plan.arena_bytes = gaps.end;
-    let scratch = |kind: &StepKind| match kind {
-        StepKind::Map(map) => (map.inputs.len() + map.scratch) * CHUNK * 8,
+    plan.least_arena_bytes = most;
+    plan.scratch_bytes =
+        plan.steps.iter().map(|step| scratch(&step.kind).next_multiple_of(ALIGNMENT)).max().unwrap_or(0);
+}
+
+/// Scratch that one worker needs for a step.
+fn scratch(kind: &StepKind) -> usize {
+    let of_map = |map: &MapCode| (map.inputs.len() + map.scratch) * CHUNK * 8;
+    let of_gemm = |gemm: &Gemm| if gemm.method == Method::Packed { GEMM_SCRATCH * gemm.dtype.size() } else { 0 };
+    match kind {
+        StepKind::Map(map) => of_map(map),
+        StepKind::Gemm(gemm) => of_gemm(gemm),
+        StepKind::GemmMap(GemmMap { gemm, map, window, .. }) => {
+            of_map(map) + window[0] * window[1] * gemm.dtype.size() + of_gemm(gemm) + 2 * ALIGNMENT
+        }
         StepKind::BatchNormTrain { dtype, extent, .. } => 2 * extent[1] * dtype.size(),
         StepKind::BatchNormGrad { dtype, extent, .. } => 4 * extent[1] * dtype.size(),
         _ => 0,
-    };
-    plan.scratch_bytes = plan.steps.iter().map(|step| scratch(&step.kind)).max().unwrap_or(0);
+    }
 }
 
 fn size_of(plan: &Plan, buffer: BufferId) -> usize {
     plan.buffers[buffer].bytes().next_multiple_of(ALIGNMENT)
 }
 
-/// For each arena buffer, the first step that touches it and the last; outputs live to the end.
+/// Elements of scratch that a product needs to pack its right operand: 1,024 rows of 3 vectors.
+pub(crate) const GEMM_SCRATCH: usize = 1024 * 3 * 16;
+
+/// For each arena buffer, the first phase that touches it and the last; outputs live to the end.
 fn lifetimes(plan: &Plan) -> Vec<Option<(usize, usize)>> {
     let mut lives: Vec<Option<(usize, usize)>> = vec![None; plan.buffers.len()];
     let mut touch = |buffer: BufferId, at: usize| {
@@ -54,13 +77,15 @@ fn lifetimes(plan: &Plan) -> Vec<Option<(usize, usize)>> {
             life.1 = life.1.max(at);
         }
     };
-    for (at, step) in plan.steps.iter().enumerate() {
-        for buffer in step.kind.writes().into_iter().chain(step.kind.reads()) {
-            touch(buffer, at);
+    for (at, phase) in plan.phases.iter().enumerate() {
+        for step in &plan.steps[phase.steps.clone()] {
+            for buffer in step.kind.writes().into_iter().chain(step.kind.reads()) {
+                touch(buffer, at);
+            }
         }
     }
     for &(_, buffer) in &plan.outputs {
-        touch(buffer, plan.steps.len());
+        touch(buffer, plan.phases.len());
     }
     lives
 }

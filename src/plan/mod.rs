@@ -5,6 +5,9 @@
 //! (`lower`, `lower_map`); state is updated in place where no one still reads the old value (`in_place`); and buffers
 //! whose lifetimes do not meet share memory (`memory`).
 
+mod access;
+mod cost;
+mod epilogue;
 mod fuse;
 mod in_place;
 mod legalise;
@@ -12,11 +15,16 @@ mod lower;
 mod lower_map;
 mod memory;
 mod print;
+mod schedule;
+mod split;
 mod step;
 mod view;
 
-pub(crate) use memory::{ALIGNMENT, CHUNK};
-pub(crate) use step::{Gemm, MapCode, MapInstruction, MapOp, Matrix, Pattern, Slot, Step, StepKind};
+pub use cost::Costs;
+pub(crate) use memory::{ALIGNMENT, CHUNK, GEMM_SCRATCH};
+pub(crate) use schedule::Phase;
+pub(crate) use split::Split;
+pub(crate) use step::{Gemm, GemmMap, MapCode, MapInstruction, MapOp, Matrix, Method, Pattern, Slot, Step, StepKind};
 pub(crate) use view::View;
 
 use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, verify};
@@ -104,10 +112,16 @@ pub struct Plan {
     // Steps before `commit` leave every parameter and state as it was.
     pub(crate) steps: Vec<Step>,
     pub(crate) commit: usize,
+    pub(crate) phases: Vec<Phase>,
+    // The phase at which `commit` begins.
+    pub(crate) commit_phase: usize,
+    pub(crate) threads: usize,
     pub(crate) feeds: Vec<Port>,
     pub(crate) states: Vec<Port>,
     pub(crate) outputs: Vec<(Port, BufferId)>,
     pub(crate) arena_bytes: usize,
+    pub(crate) least_arena_bytes: usize,
+    // Of each worker.
     pub(crate) scratch_bytes: usize,
 }
 
@@ -117,6 +131,14 @@ impl Plan {
     /// # Errors
     /// A symbol without a size, or a value too large to address.
     pub fn new(graph: &Graph, bindings: &Bindings) -> Result<Plan, PlanError> {
+        Plan::shared(graph, bindings, 1, &Costs::default())
+    }
+
+    /// Plans `graph` to be run by so many threads. What is computed does not depend on their number, to the bit.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn shared(graph: &Graph, bindings: &Bindings, threads: usize, costs: &Costs) -> Result<Plan, PlanError> {
         let legal = legalise::legalise(graph)?;
         if cfg!(debug_assertions) {
             verify(&legal).map_err(|errors| PlanError::Graph(Box::new(errors)))?;
@@ -125,6 +147,9 @@ impl Plan {
         let fusion = fuse::fuse(&legal, &shapes);
         let mut plan = lower::lower(&legal, &shapes, &fusion, bindings);
         in_place::commit_state(&mut plan);
+        epilogue::join_epilogues(&mut plan);
+        plan.threads = threads.max(1);
+        schedule::schedule(&mut plan, costs, threads.max(1));
         memory::lay_out(&mut plan);
         Ok(plan)
     }
@@ -152,6 +177,16 @@ impl Plan {
     /// Whether a run does nothing.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Bytes that are alive in the fullest phase: no layout of the arena can be smaller.
+    pub fn least_arena_bytes(&self) -> usize {
+        self.least_arena_bytes
+    }
+
+    /// The number of threads that the work is shared out for.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Bytes of the arena: every intermediate value of a run.

@@ -1,27 +1,52 @@
 //! A plan as text: one line a kernel call, with its memory.
 
-use super::{Pattern, Plan, Step, StepKind, Storage};
+use super::{Gemm, MapCode, Pattern, Plan, Step, StepKind, Storage};
 use std::fmt;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "plan: {} kernel calls, arena {} bytes, {} constants",
+            "plan: {} kernel calls in {} phases for {} threads, {} constants",
             self.steps.len(),
-            self.arena_bytes,
+            self.phases.len(),
+            self.threads,
             self.constants.len()
         )?;
-        for (index, step) in self.steps.iter().enumerate() {
-            if index == self.commit {
+        writeln!(
+            f,
+            "memory: {} bytes for intermediate values (no layout needs fewer than {}), {} bytes of scratch a thread",
+            self.arena_bytes, self.least_arena_bytes, self.scratch_bytes
+        )?;
+        for (index, phase) in self.phases.iter().enumerate() {
+            if index == self.commit_phase {
                 writeln!(f, "  -- state is overwritten from here on --")?;
             }
-            write!(f, "  {index:>4} {:<6} ", step.node.to_string())?;
-            self.write_step(f, step)?;
-            writeln!(f)?;
+            let shares = if phase.shares == 1 { "1 share".to_owned() } else { format!("{} shares", phase.shares) };
+            writeln!(f, "  phase {index}, {shares}")?;
+            for (at, step) in self.steps[phase.steps.clone()].iter().enumerate() {
+                write!(f, "  {:>4} {:<6} {:<14} ", phase.steps.start + at, step.node.to_string(), split(step))?;
+                self.write_step(f, step)?;
+                writeln!(f)?;
+            }
         }
         Ok(())
     }
+}
+
+/// How a step is shared out: `300 x 1` is by 300 columns, `32 x 300` by 32 rows of 300.
+fn split(step: &Step) -> String {
+    step.split.map_or_else(|| "whole".to_owned(), |split| format!("{} x {}", split.extent, split.inner))
+}
+
+fn map_name(map: &MapCode) -> String {
+    let ops: Vec<String> = map.code.iter().map(|instruction| format!("{:?}", instruction.op)).collect();
+    let repeated = map.inputs.iter().filter(|input| input.pattern != Pattern::Full).count();
+    format!("map x{} ({repeated} repeated) {{{}}}", map.len, ops.join("; "))
+}
+
+fn gemm_name(g: &Gemm) -> String {
+    format!("gemm {:?} {}x[{},{}]x[{},{}]", g.method, g.batch, g.m, g.k, g.k, g.n)
 }
 
 impl Plan {
@@ -38,12 +63,11 @@ impl Plan {
 
     fn write_step(&self, f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
         let name = match &step.kind {
-            StepKind::Map(map) => {
-                let ops: Vec<String> = map.code.iter().map(|instruction| format!("{:?}", instruction.op)).collect();
-                let repeated = map.inputs.iter().filter(|input| input.pattern != Pattern::Full).count();
-                format!("map x{} ({repeated} repeated) {{{}}}", map.len, ops.join("; "))
+            StepKind::Map(map) => map_name(map),
+            StepKind::Gemm(gemm) => gemm_name(gemm),
+            StepKind::GemmMap(fused) => {
+                format!("{} by {:?} into {}", gemm_name(&fused.gemm), fused.window, map_name(&fused.map))
             }
-            StepKind::Gemm(g) => format!("gemm {}x[{},{}]x[{},{}]", g.batch, g.m, g.k, g.k, g.n),
             StepKind::Reduce { reduction, outer, reduced, inner, .. } => {
                 format!("reduce {reduction:?} [{outer},{reduced},{inner}]")
             }

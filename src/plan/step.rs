@@ -1,6 +1,6 @@
 //! The kernel calls of a plan, as data.
 
-use super::{BufferId, View};
+use super::{BufferId, Split, View};
 use crate::ir::{DType, NodeId};
 use crate::ops::{Binary, Compare, Reduction, Unary};
 
@@ -9,6 +9,8 @@ use crate::ops::{Binary, Compare, Reduction, Unary};
 pub(crate) struct Step {
     pub node: NodeId,
     pub kind: StepKind,
+    /// How its work is shared out; `None` where one share does it all.
+    pub split: Option<Split>,
 }
 
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(crate) enum StepKind {
     Map(MapCode),
     /// `c[b] = a[b]·b[b]` for each batch; strides in elements.
     Gemm(Gemm),
+    /// A product whose result only a map reads: computed window by window into scratch, and never stored.
+    GemmMap(GemmMap),
     /// `(outer, reduced, inner) → (outer, inner)`.
     Reduce { reduction: Reduction, x: BufferId, y: BufferId, dtype: DType, outer: usize, reduced: usize, inner: usize },
     /// Copies between two views of one shape.
@@ -30,13 +34,13 @@ pub(crate) enum StepKind {
     /// Index of the largest element over the middle of `(outer, size, inner)`.
     ArgMax { x: BufferId, y: BufferId, dtype: DType, extent: [usize; 3] },
     /// Rows of the identity.
-    OneHot { index: BufferId, y: BufferId, dtype: DType, depth: usize },
+    OneHot { index: BufferId, y: BufferId, dtype: DType, depth: usize, rows: usize },
     /// Picks along the middle of `(outer, size, inner)`, `taken` of them.
     Take { x: BufferId, index: BufferId, y: BufferId, dtype: DType, extent: [usize; 3], taken: usize },
     /// Adds along the middle of `(outer, size, inner)`, `taken` of them.
     Scatter { updates: BufferId, index: BufferId, y: BufferId, dtype: DType, extent: [usize; 3], taken: usize },
     /// Counter-based random numbers.
-    Random { key: BufferId, y: BufferId, dtype: DType, site: u32 },
+    Random { key: BufferId, y: BufferId, dtype: DType, site: u32, len: usize },
 }
 
 #[derive(Debug)]
@@ -49,6 +53,31 @@ pub(crate) struct Gemm {
     pub m: usize,
     pub k: usize,
     pub n: usize,
+    pub method: Method,
+}
+
+/// How a product is computed. The choice depends on shapes and strides alone, since it decides the rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// One row.
+    Row,
+    /// Register tiles that read both operands in place.
+    Tile,
+    /// Register tiles over packed panels of the right operand.
+    Packed,
+    /// faer.
+    Faer,
+}
+
+/// A product and the map over its result.
+#[derive(Debug)]
+pub(crate) struct GemmMap {
+    pub gemm: Gemm,
+    pub map: MapCode,
+    /// Which input of the map is the product.
+    pub input: usize,
+    /// Rows and columns of the window that is computed at a time.
+    pub window: [usize; 2],
 }
 
 /// A strided matrix in a buffer, one for each batch.
@@ -109,6 +138,17 @@ pub(crate) enum MapOp {
     Cast(DType),
 }
 
+impl MapOp {
+    /// Whether it takes tens of instructions an element.
+    pub(crate) fn is_elementary(self) -> bool {
+        match self {
+            MapOp::Unary(op) => !matches!(op, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Relu | Unary::Sqrt),
+            MapOp::Binary(op) => op == Binary::Pow,
+            MapOp::Compare(_) | MapOp::Select | MapOp::Cast(_) => false,
+        }
+    }
+}
+
 /// Where a chunk of a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
@@ -134,6 +174,10 @@ impl StepKind {
         match self {
             StepKind::Map(map) => map.inputs.iter().map(|input| input.buffer).collect(),
             StepKind::Gemm(gemm) => vec![gemm.a.buffer, gemm.b.buffer],
+            StepKind::GemmMap(fused) => {
+                let others = fused.map.inputs.iter().enumerate().filter(|&(index, _)| index != fused.input);
+                [fused.gemm.a.buffer, fused.gemm.b.buffer].into_iter().chain(others.map(|(_, i)| i.buffer)).collect()
+            }
             StepKind::Reduce { x, .. } | StepKind::ArgMax { x, .. } => vec![*x],
             StepKind::Copy { from, .. } => vec![from.buffer],
             StepKind::Fill { value, .. } => vec![*value],
@@ -151,6 +195,7 @@ impl StepKind {
         match self {
             StepKind::Map(map) => map.outputs.iter().map(|output| output.buffer).collect(),
             StepKind::Gemm(gemm) => vec![gemm.c],
+            StepKind::GemmMap(fused) => fused.map.outputs.iter().map(|output| output.buffer).collect(),
             StepKind::Copy { to, .. } => vec![to.buffer],
             StepKind::Fill { to, .. } => vec![*to],
             StepKind::BatchNormTrain { results, .. } | StepKind::BatchNormGrad { results, .. } => results.to_vec(),

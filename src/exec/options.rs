@@ -1,0 +1,64 @@
+//! With how many threads and which instruction set an executable runs.
+
+use crate::kernel::Level;
+use crate::plan::Costs;
+
+/// The settings of an [`Executable`](super::Executable).
+///
+/// Results are the same to the bit for any number of threads. Instruction sets differ in the last digits, as sums take
+/// other forms.
+///
+/// ```
+/// use foldgrad::exec::{InstructionSet, Options};
+/// let options = Options { threads: 1, ..Options::default() };
+/// assert_eq!(options.instructions, InstructionSet::Widest);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Threads that share a run, the calling one among them. By default as many as the machine runs at once, or what
+    /// the environment variable `FOLDGRAD_THREADS` says.
+    pub threads: usize,
+    /// The instruction set of the kernels; `FOLDGRAD_INSTRUCTIONS` (`widest`, `avx2`, `baseline`) by default.
+    pub instructions: InstructionSet,
+    /// The rates that decide how work is shared out.
+    pub costs: Costs,
+}
+
+/// An instruction set that kernels are compiled for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InstructionSet {
+    /// The widest that the machine has.
+    #[default]
+    Widest,
+    /// AVX2 with fused multiply-add; where the machine lacks it, the baseline.
+    Avx2,
+    /// What every machine of the architecture has.
+    Baseline,
+}
+
+/// More threads than this do not help at the sizes that a cache holds.
+const MOST_THREADS: usize = 64;
+
+impl Default for Options {
+    fn default() -> Options {
+        let here = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = std::env::var("FOLDGRAD_THREADS").ok().and_then(|text| text.trim().parse().ok());
+        let instructions = match std::env::var("FOLDGRAD_INSTRUCTIONS").as_deref() {
+            Ok("avx2") => InstructionSet::Avx2,
+            Ok("baseline") => InstructionSet::Baseline,
+            _ => InstructionSet::Widest,
+        };
+        let threads = threads.filter(|&threads: &usize| threads > 0).unwrap_or_else(here);
+        Options { threads: threads.min(MOST_THREADS), instructions, costs: Costs::default() }
+    }
+}
+
+impl InstructionSet {
+    pub(super) fn level(self) -> Level {
+        match self {
+            InstructionSet::Widest => Level::widest(),
+            InstructionSet::Avx2 => Level::avx2().unwrap_or_else(Level::baseline),
+            InstructionSet::Baseline => Level::baseline(),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The helpers: threads that wait for a run, join in, and sleep when there is none.
+//!
+//! A run never waits for a helper that has not come: whoever is there takes the shares, so a helper that the system does not
+//! let run costs its help and no more. A helper *enters* a run, which keeps the run's memory alive until it leaves.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a run asks the helpers to do.
+#[derive(Clone, Copy)]
+struct Job {
+    data: *const (),
+    work: unsafe fn(*const (), usize),
+    /// Workers that the run has shares for, the caller among them.
+    workers: usize,
+}
+
+// SAFETY: the data is shared with helpers only between `open` and `close`, while the caller keeps it alive; `work` asks for
+// data that may be shared.
+unsafe impl Send for Job {}
+
+/// Waits in two steps: spinning first, which is quick, then sleeping, which leaves the core to others.
+pub(super) struct Bell {
+    sleepers: AtomicUsize,
+    lock: Mutex<()>,
+    rung: Condvar,
+}
+
+impl Bell {
+    pub(super) const fn new() -> Bell {
+        Bell { sleepers: AtomicUsize::new(0), lock: Mutex::new(()), rung: Condvar::new() }
+    }
+
+    /// Wakes whoever sleeps; call it after making their condition true.
+    pub(super) fn ring(&self) {
+        // Pairs with the fence of a sleeper: one of the two sees what the other has done.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
+            drop(lock(&self.lock));
+            self.rung.notify_all();
+        }
+    }
+
+    /// Returns once `condition` holds, after `spin` of looking at it at most asleep.
+    pub(super) fn wait(&self, spin: Duration, condition: impl Fn() -> bool) {
+        const LOOKS: usize = 64;
+        let mut since = None;
+        loop {
+            for _ in 0..LOOKS {
+                if condition() {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+            if since.get_or_insert_with(Instant::now).elapsed() >= spin {
+                break;
+            }
+        }
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let mut guard = lock(&self.lock);
+        while !condition() {
+            guard = self.rung.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(guard);
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long a helper looks out for the next run: longer than a training loop takes to load a batch.
+const BETWEEN_RUNS: Duration = Duration::from_micros(200);
+
+struct Team {
+    // Held by the run that the helpers belong to; the number of helpers there are.
+    helpers: Mutex<usize>,
+    job: Mutex<Option<Job>>,
+    // Number of the open run, or of the last: a helper enters each once. Odd while a run is open.
+    opened: AtomicUsize,
+    entered: AtomicUsize,
+    call: Bell,
+    left: Bell,
+    // Runs of all executables that are on their way.
+    running: AtomicUsize,
+}
+
+static TEAM: Team = Team {
+    helpers: Mutex::new(0),
+    job: Mutex::new(None),
+    opened: AtomicUsize::new(0),
+    entered: AtomicUsize::new(0),
+    call: Bell::new(),
+    left: Bell::new(),
+    running: AtomicUsize::new(0),
+};
+
+/// Calls `work(data, 0)` here and `work(data, 1)`, … in helpers, as far as they come; returns when all have left.
+///
+/// Helpers that belong to another run are not waited for: the work is then done by the caller alone.
+///
+/// # Safety
+/// `work` may be called with `data` by several threads at once, each with its own number below `workers`, until this
+/// returns.
+pub(super) unsafe fn together(data: *const (), work: unsafe fn(*const (), usize), workers: usize) {
+    let alone = TEAM.running.fetch_add(1, Ordering::Relaxed) > 0;
+    let helpers = if workers > 1 && !alone { TEAM.helpers.try_lock().ok() } else { None };
+    match helpers {
+        Some(mut helpers) => {
+            *helpers = start_missing(*helpers, workers - 1);
+            open(Job { data, work, workers });
+            // SAFETY: the caller's.
+            unsafe { work(data, 0) };
+            close();
+            drop(helpers);
+        }
+        // SAFETY: the caller's.
+        None => unsafe { work(data, 0) },
+    }
+    TEAM.running.fetch_sub(1, Ordering::Relaxed);
+}
+
+fn start_missing(have: usize, wanted: usize) -> usize {
+    let mut started = have;
+    while started < wanted {
+        let number = started + 1;
+        let builder = std::thread::Builder::new().name(format!("foldgrad-{number}"));
+        // A system that has no more threads gets less help.
+        if builder.spawn(move || help(number)).is_err() {
+            break;
+        }
+        started += 1;
+    }
+    started
+}
+
+fn open(job: Job) {
+    *lock(&TEAM.job) = Some(job);
+    TEAM.opened.fetch_add(1, Ordering::SeqCst);
+    TEAM.call.ring();
+}
+
+fn close() {
+    // No helper enters from here on, since the number is even.
+    {
+        let mut job = lock(&TEAM.job);
+        *job = None;
+        TEAM.opened.fetch_add(1, Ordering::SeqCst);
+    }
+    TEAM.left.wait(Duration::from_micros(50), || TEAM.entered.load(Ordering::SeqCst) == 0);
+}
+
+fn help(number: usize) {
+    let mut seen = 0;
+    loop {
+        TEAM.call.wait(BETWEEN_RUNS, || {
+            let opened = TEAM.opened.load(Ordering::SeqCst);
+            opened % 2 == 1 && opened != seen
+        });
+        let job = {
+            let job = lock(&TEAM.job);
+            seen = TEAM.opened.load(Ordering::SeqCst);
+            if job.is_some() {
+                TEAM.entered.fetch_add(1, Ordering::SeqCst);
+            }
+            *job
+        };
+        if let Some(job) = job {
+            if number < job.workers {
+                // SAFETY: the run waits until this helper has left, and no other has its number.
+                unsafe { (job.work)(job.data, number) };
+            }
+            if TEAM.entered.fetch_sub(1, Ordering::SeqCst) == 1 {
+                TEAM.left.ring();
+            }
+        }
+    }
+}

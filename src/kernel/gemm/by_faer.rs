@@ -1,0 +1,19 @@
+//! Products by faer, on the thread that asks.
+
+use super::{MatrixRef, Product};
+use crate::kernel::Real;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+
+/// # Safety
+/// As [`product`](super::product).
+pub(super) unsafe fn product<T: Real>(p: Product<T>) {
+    let matrix = |of: MatrixRef<T>, rows, columns| {
+        // SAFETY: the caller's; a borrow of the matrix lasts only for this product.
+        unsafe { MatRef::from_raw_parts(of.start, rows, columns, of.row_stride as isize, of.column_stride as isize) }
+    };
+    let (a, b) = (matrix(p.a, p.m, p.k), matrix(p.b, p.k, p.n));
+    // SAFETY: the caller's.
+    let c = unsafe { MatMut::from_raw_parts_mut(p.c, p.m, p.n, p.c_stride as isize, 1) };
+    matmul(c, Accum::Replace, a, b, T::ONE, Par::Seq);
+}

@@ -1,0 +1,61 @@
+//! Matrix products: `c = a·b`, or a window of it.
+//!
+//! Every element of `c` is one chain of multiply-adds over `k` in ascending order, whatever the window, the tile or the
+//! packing, so a product has the same bits however it is shared out. The exception is [`Method::Faer`], whose blocking
+//! over `k` depends on `k` alone.
+//!
+//! | method | when | what it costs |
+//! | --- | --- | --- |
+//! | `Row` | one row | reads `b` once |
+//! | `Tile` | rows of `b` are contiguous | 24 accumulators in registers; reads `b` in place |
+//! | `Packed` | rows of `b` are far apart or not contiguous, and many rows share a panel | one copy of `b` |
+//! | `Faer` | columns of `b` are contiguous and few rows share a panel | faer packs |
+
+mod by_faer;
+mod pack;
+mod row;
+mod tile;
+
+use super::Real;
+use super::simd::Level;
+use crate::plan::Method;
+
+/// A strided matrix; strides in elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MatrixRef<T> {
+    pub start: *const T,
+    pub row_stride: usize,
+    pub column_stride: usize,
+}
+
+/// `c[m, n] = a[m, k]·b[k, n]`, where the rows of `c` are contiguous and `c_stride` elements apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Product<T> {
+    pub m: usize,
+    pub k: usize,
+    pub n: usize,
+    pub a: MatrixRef<T>,
+    pub b: MatrixRef<T>,
+    pub c: *mut T,
+    pub c_stride: usize,
+}
+
+/// Computes a product.
+///
+/// # Safety
+/// `a` and `b` are readable and `c` is writable over the whole product, `c` overlaps neither, and `scratch` is
+/// writable for [`GEMM_SCRATCH`](crate::plan::GEMM_SCRATCH) elements. `Row` takes one row, `Tile` and `Row` a column stride of `b` of 1.
+pub(crate) unsafe fn product<T: Real>(level: Level, method: Method, product: Product<T>, scratch: *mut T) {
+    if product.m == 0 || product.n == 0 {
+        return;
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        match method {
+            Method::Row => row::row(level, product),
+            Method::Tile => tile::tiles(level, product),
+            Method::Packed => pack::packed(level, product, scratch),
+            Method::Faer => by_faer::product(product),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Products by tiles of 8 × 3 vectors (4 × 3 where there are 16 registers), held in registers over the whole of `k`.
+//!
+//! For each `k`, a tile loads 3 vectors of a row of `b` and broadcasts 8 elements of a column of `a`, for 24 multiply-adds:
+//! half of what the load units could bring. So neither operand has to be packed as long as they come from cache.
+
+use super::Product;
+use crate::kernel::Real;
+use crate::kernel::simd::Level;
+use pulp::{Simd, WithSimd};
+
+/// # Safety
+/// As [`product`](super::product), with a column stride of `b` of 1.
+pub(super) unsafe fn tiles<T: Real>(level: Level, product: Product<T>) {
+    level.dispatch(Tiles { product, accumulate: false });
+}
+
+/// The tiles of a product; the caller vouches for the memory.
+pub(super) struct Tiles<T> {
+    pub product: Product<T>,
+    /// Whether `c` holds the sum over earlier parts of `k`.
+    pub accumulate: bool,
+}
+
+/// Vectors of a tile's row.
+pub(super) const VECTORS: usize = 3;
+
+impl<T: Real> WithSimd for Tiles<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // SAFETY: whoever made the tiles vouches for the memory.
+        unsafe {
+            if S::REGISTER_COUNT >= 32 {
+                self.columns::<S, 8>(simd);
+            } else {
+                self.columns::<S, 4>(simd);
+            }
+        }
+    }
+}
+
+impl<T: Real> Tiles<T> {
+    /// # Safety
+    /// As [`tiles`].
+    #[inline(always)]
+    unsafe fn columns<S: Simd, const ROWS: usize>(&self, simd: S) {
+        let lanes = T::lanes::<S>();
+        let (vectors, full) = (self.product.n.div_ceil(lanes), self.product.n / lanes);
+        let mut done = 0;
+        while done < vectors {
+            // SAFETY: the caller's.
+            unsafe {
+                done += match full - done {
+                    0 => self.rows::<S, ROWS, 1, true>(simd, done * lanes),
+                    1 => self.rows::<S, ROWS, 1, false>(simd, done * lanes),
+                    // Two and two rather than three and one, which leaves the multipliers waiting.
+                    2 | 4 => self.rows::<S, ROWS, 2, false>(simd, done * lanes),
+                    _ => self.rows::<S, ROWS, VECTORS, false>(simd, done * lanes),
+                }
+            }
+        }
+    }
+
+    /// The tiles of `N` vectors of columns; with a `TAIL`, the last vector is only as wide as the product.
+    ///
+    /// # Safety
+    /// As [`tiles`], for the `N` vectors of columns from `column`.
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const ROWS: usize, const N: usize, const TAIL: bool>(
+        &self,
+        simd: S,
+        column: usize,
+    ) -> usize {
+        let m = self.product.m;
+        let mut row = 0;
+        // SAFETY: the caller's, for rows below `m`.
+        unsafe {
+            while row + ROWS <= m {
+                self.tile::<S, ROWS, N, TAIL>(simd, row, column);
+                row += ROWS;
+            }
+            if ROWS > 4 && row + 4 <= m {
+                self.tile::<S, 4, N, TAIL>(simd, row, column);
+                row += 4;
+            }
+            while row < m {
+                self.tile::<S, 1, N, TAIL>(simd, row, column);
+                row += 1;
+            }
+        }
+        N
+    }
+
+    /// # Safety
+    /// As [`Tiles::rows`], for the `ROWS` rows from `row`.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const ROWS: usize, const N: usize, const TAIL: bool>(
+        &self,
+        simd: S,
+        row: usize,
+        column: usize,
+    ) {
+        let Product { k, n, a, b, c, c_stride, .. } = self.product;
+        let lanes = T::lanes::<S>();
+        let mask = T::first(simd, if TAIL { n - column - (N - 1) * lanes } else { lanes });
+        let is_partial = |v: usize| TAIL && v == N - 1;
+        // SAFETY: the caller's; the partial vector is masked.
+        unsafe {
+            let c = c.add(row * c_stride + column);
+            let mut sums = [[T::splat(simd, T::ZERO); N]; ROWS];
+            if self.accumulate {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        let from = c.add(r * c_stride + v * lanes);
+                        *sum = if is_partial(v) { T::load_masked(simd, mask, from) } else { T::load::<S>(from) };
+                    }
+                }
+            }
+            let (mut a_at, mut b_at) = (a.start.add(row * a.row_stride), b.start.add(column));
+            for _ in 0..k {
+                let mut factors = [T::splat(simd, T::ZERO); N];
+                for (v, factor) in factors.iter_mut().enumerate() {
+                    let from = b_at.add(v * lanes);
+                    *factor = if is_partial(v) { T::load_masked(simd, mask, from) } else { T::load::<S>(from) };
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let factor = T::splat(simd, a_at.add(r * a.row_stride).read());
+                    for (sum, &other) in sums.iter_mut().zip(&factors) {
+                        *sum = T::mul_add(simd, factor, other, *sum);
+                    }
+                }
+                // The last step leads outside; it is not followed.
+                (a_at, b_at) = (a_at.wrapping_add(a.column_stride), b_at.wrapping_add(b.row_stride));
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                for (v, &sum) in sums.iter().enumerate() {
+                    let to = c.add(r * c_stride + v * lanes);
+                    if is_partial(v) { T::store_masked(simd, mask, to, sum) } else { T::store::<S>(to, sum) }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! How a step's work is shared out: element `i` of a buffer belongs to position `(i / inner) % extent`, and a share is a
+//! range of positions.
+//!
+//! Rows of a matrix of `n` columns are `inner = n`; its columns are `inner = 1, extent = n`. Two steps that touch a buffer
+//! with one split can run one after the other in each share, without waiting for the other shares.
+
+use std::ops::Range;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Split {
+    pub inner: usize,
+    pub extent: usize,
+}
+
+impl Split {
+    pub(crate) fn columns(n: usize) -> Split {
+        Split { inner: 1, extent: n }
+    }
+
+    pub(crate) fn rows(m: usize, n: usize) -> Split {
+        Split { inner: n, extent: m }
+    }
+
+    /// Positions that stay together: a cache line of f32, which is a vector of the widest machines, unless that leaves
+    /// few pieces. It depends on the extent alone, so that equal splits have equal shares.
+    fn unit(self) -> usize {
+        if self.extent < 64 { 8 } else { 16 }
+    }
+
+    /// The number of pieces that can be shared out.
+    pub(crate) fn units(self) -> usize {
+        self.extent.div_ceil(self.unit())
+    }
+
+    /// The positions of one of `shares` shares; some may be empty.
+    pub(crate) fn range(self, share: usize, shares: usize) -> Range<usize> {
+        let at = |share: usize| (self.units() * share / shares * self.unit()).min(self.extent);
+        at(share)..at(share + 1)
+    }
+
+    /// The positions of the largest share.
+    pub(crate) fn largest(self, shares: usize) -> usize {
+        (self.units().div_ceil(shares.max(1)) * self.unit()).min(self.extent)
+    }
+}
