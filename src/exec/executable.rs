@@ -1,11 +1,12 @@
 //! A plan with its memory, ready to run again and again without allocating.
 
 use super::arena::Arena;
+use super::held::{Held, data_pointer, data_pointer_mut};
 use super::run::Run;
 use super::team::together;
 use super::worker::Workers;
 use super::{Options, Span, trace};
-use crate::ir::{Bindings, DType, Element, Graph, Tensor, TensorData};
+use crate::ir::{Bindings, DType, Element, Graph, Tensor};
 use crate::kernel::Level;
 use crate::plan::{Plan, PlanError, Port, Storage};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,9 @@ pub enum RunError {
         /// Given type.
         found: String,
     },
+    /// The executable was not made to hold its state.
+    #[error("the executable holds no state; make it with `Options {{ holds_state: true, .. }}`, or call `run`")]
+    NotHolding,
     /// The guarded output is NaN or infinite; parameters and state are as they were before the run.
     #[error("`{output}` is {value}{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     NotFinite {
@@ -50,6 +54,19 @@ pub enum RunError {
         /// What first made it so.
         cause: Option<Cause>,
     },
+}
+
+/// A run that ended before it changed state.
+struct Stopped {
+    output: String,
+    value: f64,
+}
+
+impl Stopped {
+    fn because(self, graph: &Graph, plan: &Plan, feeds: &[&Tensor], states: &[Tensor]) -> RunError {
+        let Stopped { output, value } = self;
+        RunError::NotFinite { output, value, cause: trace::first_not_finite(graph, plan, feeds, states) }
+    }
 }
 
 /// Where a NaN or an infinity came from.
@@ -100,6 +117,7 @@ pub struct Executable {
     // One pointer a buffer; those of feeds and states are set at each run.
     pointers: Pointers,
     guard: Option<usize>,
+    held: Option<Held>,
     record: bool,
 }
 
@@ -125,7 +143,7 @@ impl Executable {
     /// # Errors
     /// See [`Plan::new`].
     pub fn with(graph: Graph, bindings: &Bindings, options: &Options) -> Result<Executable, PlanError> {
-        let plan = Plan::shared(&graph, bindings, options.threads, &options.costs)?;
+        let plan = Plan::shared(&graph, bindings, options.threads, &options.costs, options.holds_state)?;
         let bytes = plan.arena_bytes;
         let mut arena = Arena::new(bytes).ok_or(PlanError::OutOfMemory { bytes })?;
         let bytes = plan.scratch_bytes * plan.threads;
@@ -146,7 +164,11 @@ impl Executable {
             .collect();
         let level = options.instructions.level();
         let pointers = Pointers(pointers);
-        Ok(Executable { graph, plan, _arena: arena, workers, level, pointers, guard: None, record: false })
+        let held = match options.holds_state {
+            true => Some(Held::new(&plan).ok_or(PlanError::OutOfMemory { bytes: 0 })?),
+            false => None,
+        };
+        Ok(Executable { graph, plan, _arena: arena, workers, level, pointers, guard: None, held, record: false })
     }
 
     /// Stops a run, before any state changes, when this scalar output is NaN or infinite. Ignored for an unknown name.
@@ -161,16 +183,92 @@ impl Executable {
 
     /// Runs once: `feeds` in the order of [`Plan::feeds`], `states` in that of [`Plan::states`], which are updated.
     ///
+    /// An executable made to hold its state copies it in and out at every such run; see [`Executable::hold`].
+    ///
     /// # Errors
     /// Tensors that do not fit the plan; a guarded output that is not finite. States are then unchanged.
     pub fn run(&mut self, feeds: &[&Tensor], states: &mut [Tensor]) -> Result<(), RunError> {
+        if self.held.is_some() {
+            self.hold(states)?;
+            let outcome = self.run_held(feeds);
+            self.release(states)?;
+            return outcome;
+        }
         check("data inputs", &self.plan.feeds, feeds.len(), feeds.iter().copied())?;
         check("parameters and states", &self.plan.states, states.len(), states.iter())?;
         for (pointer, buffer) in self.pointers.0.iter_mut().zip(&self.plan.buffers) {
-            match buffer.storage {
-                Storage::Feed(index) => *pointer = data_pointer(feeds[index].data()).cast_mut(),
-                Storage::State(index) => *pointer = data_pointer_mut(states[index].data_mut()),
-                Storage::Arena(_) | Storage::Constant(_) => {}
+            if let Storage::State(index) = buffer.storage {
+                *pointer = data_pointer_mut(states[index].data_mut());
+            }
+        }
+        self.go(feeds).map_err(|stopped| stopped.because(&self.graph, &self.plan, feeds, states))
+    }
+
+    /// Takes the states over, in a layout that suits the plan: for runs one after another, without copying in between.
+    ///
+    /// # Errors
+    /// An executable that was not made with [`Options::holds_state`]; tensors that do not fit the plan.
+    ///
+    /// ```
+    /// use foldgrad::{Builder, DType, Tensor, exec::{Executable, Options}, ir::Bindings};
+    /// let g = Builder::new();
+    /// let count = g.state("count", DType::F32, []);
+    /// g.update(count, count + 1.0);
+    /// let options = Options { holds_state: true, ..Options::default() };
+    /// let mut run = Executable::with(g.finish()?, &Bindings::new(), &options)?;
+    /// let mut states = [Tensor::scalar(0.0f32)];
+    /// run.hold(&states)?;
+    /// for _ in 0..3 {
+    ///     run.run_held(&[])?;
+    /// }
+    /// run.release(&mut states)?;
+    /// assert_eq!(states[0].to_f64(), [3.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hold(&mut self, states: &[Tensor]) -> Result<(), RunError> {
+        check("parameters and states", &self.plan.states, states.len(), states.iter())?;
+        let held = self.held.as_mut().ok_or(RunError::NotHolding)?;
+        held.load(&self.plan, states);
+        for (pointer, buffer) in self.pointers.0.iter_mut().zip(&self.plan.buffers) {
+            if let Storage::State(index) = buffer.storage {
+                *pointer = held.pointer(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs once over the states that are held, and updates them. Before the first [`hold`](Executable::hold) they are 0.
+    ///
+    /// # Errors
+    /// As [`Executable::run`]; an executable that was not made to hold states.
+    pub fn run_held(&mut self, feeds: &[&Tensor]) -> Result<(), RunError> {
+        if self.held.is_none() {
+            return Err(RunError::NotHolding);
+        }
+        check("data inputs", &self.plan.feeds, feeds.len(), feeds.iter().copied())?;
+        let Err(stopped) = self.go(feeds) else { return Ok(()) };
+        let mut states: Vec<Tensor> =
+            self.plan.states.iter().map(|port| Tensor::zeros(port.dtype, port.shape.clone())).collect();
+        self.release(&mut states)?;
+        Err(stopped.because(&self.graph, &self.plan, feeds, &states))
+    }
+
+    /// Copies the states that are held into row-major tensors.
+    ///
+    /// # Errors
+    /// As [`Executable::hold`].
+    pub fn release(&mut self, states: &mut [Tensor]) -> Result<(), RunError> {
+        check("parameters and states", &self.plan.states, states.len(), states.iter())?;
+        let held = self.held.as_mut().ok_or(RunError::NotHolding)?;
+        held.store(&self.plan, states);
+        Ok(())
+    }
+
+    /// Runs over the states that `pointers` lead to, and feeds that were checked.
+    fn go(&mut self, feeds: &[&Tensor]) -> Result<(), Stopped> {
+        for (pointer, buffer) in self.pointers.0.iter_mut().zip(&self.plan.buffers) {
+            if let Storage::Feed(index) = buffer.storage {
+                *pointer = data_pointer(feeds[index].data()).cast_mut();
             }
         }
         self.workers.reset();
@@ -188,12 +286,12 @@ impl Executable {
         let helped = if several { self.workers.len() } else { 1 };
         // SAFETY: `run` outlives the call, its pointers follow the plan, and each worker has a number of its own.
         unsafe { together((&raw const run).cast(), Run::work, helped) };
-        if let (true, Some((port, buffer))) = (run.stopped.load(Ordering::Relaxed), guarded) {
-            let value = run.scalar(*buffer);
-            let cause = trace::first_not_finite(&self.graph, &self.plan, feeds, states);
-            return Err(RunError::NotFinite { output: port.name.clone(), value, cause });
+        match guarded {
+            Some((port, buffer)) if run.stopped.load(Ordering::Relaxed) => {
+                Err(Stopped { output: port.name.clone(), value: run.scalar(*buffer) })
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Records, from now on, when each worker runs which step. Recording allocates as runs go on.
@@ -237,24 +335,6 @@ impl Executable {
             DType::I32 => Tensor::new(shape, self.output::<i32>(index)?.to_vec()).ok(),
             DType::Bool => Tensor::new(shape, self.output::<bool>(index)?.to_vec()).ok(),
         }
-    }
-}
-
-fn data_pointer(data: &TensorData) -> *const u8 {
-    match data {
-        TensorData::F32(data) => data.as_ptr().cast(),
-        TensorData::F64(data) => data.as_ptr().cast(),
-        TensorData::I32(data) => data.as_ptr().cast(),
-        TensorData::Bool(data) => data.as_ptr().cast(),
-    }
-}
-
-fn data_pointer_mut(data: &mut TensorData) -> *mut u8 {
-    match data {
-        TensorData::F32(data) => data.as_mut_ptr().cast(),
-        TensorData::F64(data) => data.as_mut_ptr().cast(),
-        TensorData::I32(data) => data.as_mut_ptr().cast(),
-        TensorData::Bool(data) => data.as_mut_ptr().cast(),
     }
 }
 

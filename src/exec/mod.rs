@@ -3,6 +3,7 @@
 
 mod arena;
 mod executable;
+mod held;
 mod options;
 mod run;
 mod team;

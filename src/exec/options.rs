@@ -20,6 +20,8 @@ pub struct Options {
     pub threads: usize,
     /// The instruction set of the kernels; `FOLDGRAD_INSTRUCTIONS` (`widest`, `avx2`, `baseline`) by default.
     pub instructions: InstructionSet,
+    /// Whether the executable is meant to hold its state between runs (see [`hold`](super::Executable::hold)), in a layout of its choice. Not by default.
+    pub holds_state: bool,
     /// The rates that decide how work is shared out.
     pub costs: Costs,
 }
@@ -49,7 +51,7 @@ impl Default for Options {
             _ => InstructionSet::Widest,
         };
         let threads = threads.filter(|&threads: &usize| threads > 0).unwrap_or_else(here);
-        Options { threads: threads.min(MOST_THREADS), instructions, costs: Costs::default() }
+        Options { threads: threads.min(MOST_THREADS), instructions, holds_state: false, costs: Costs::default() }
     }
 }
 

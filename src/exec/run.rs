@@ -3,7 +3,7 @@
 use super::worker::{Span, Worker, Workers};
 use crate::ir::DType;
 use crate::kernel::copy::{Walk, copy};
-use crate::kernel::gemm::{MatrixRef, Product, product};
+use crate::kernel::gemm::{MatrixRef, Product, product, product_of_blocks, product_of_transposed_blocks};
 use crate::kernel::map::{self, MapMemory, Stretches};
 use crate::kernel::norm::{self, Window};
 use crate::kernel::{Level, Real, index, reduce};
@@ -234,6 +234,20 @@ impl Run<'_> {
                 None => {}
             }
             let start = batch * gemm.m * gemm.n + rows.start * gemm.n + columns.start;
+            if let Some(blocks) = gemm.blocks {
+                // SAFETY: the caller's; a split by columns keeps to whole blocks.
+                unsafe {
+                    let c = self.pointers[gemm.c].cast::<T>().add(start);
+                    let mut window = self.window(gemm, 0, rows, columns.clone(), c, gemm.n);
+                    window.b.start = self.pointers[gemm.b.buffer].cast::<T>();
+                    if gemm.b.column_stride == 1 {
+                        product_of_blocks(self.level, window, blocks, columns);
+                    } else {
+                        product_of_transposed_blocks(self.level, gemm.m, window, blocks, columns, scratch.cast());
+                    }
+                }
+                return;
+            }
             // SAFETY: the caller's.
             unsafe {
                 let c = self.pointers[gemm.c].cast::<T>().add(start);
@@ -270,10 +284,15 @@ impl Run<'_> {
     /// # Safety
     /// As [`Run::kernel`].
     unsafe fn gemm_map<T: Real>(&self, fused: &GemmMap, part: &Part, own: &mut Worker) {
-        let GemmMap { gemm, map: code, input, window: [height, width] } = fused;
+        let GemmMap { gemm, map: code, input, window: [height, width], blocks } = fused;
         let scratch = own.scratch();
         let aligned = |bytes: usize| bytes.next_multiple_of(ALIGNMENT);
-        let rows = if part.split.is_some() { part.range.clone() } else { 0..gemm.m };
+        let (mut rows, mut columns) = (0..gemm.m, 0..gemm.n);
+        match part.split {
+            Some(split) if split == Split::columns(gemm.n) => columns = part.range.clone(),
+            Some(_) => rows = part.range.clone(),
+            None => {}
+        }
         // SAFETY: the caller's; the plan has asked for chunks, a window, and a packed panel, in this order.
         unsafe {
             let panel = scratch.add(aligned((code.inputs.len() + code.scratch) * CHUNK * 8));
@@ -286,15 +305,19 @@ impl Run<'_> {
                 start.wrapping_add(input.offset * input.dtype.size())
             }));
             outputs.extend(code.outputs.iter().map(|output| self.pointers[output.buffer]));
-            for column in (0..gemm.n).step_by(*width) {
-                let columns = column..gemm.n.min(column + width);
+            for column in columns.clone().step_by(*width) {
+                let columns = column..columns.end.min(column + width);
                 for row in rows.clone().step_by(*height) {
                     let rows = row..rows.end.min(row + height);
                     let (len, stride) = (columns.len(), gemm.n);
                     let window = self.window(gemm, 0, rows.clone(), columns.clone(), panel.cast::<T>(), len);
                     product(self.level, gemm.method, window, packing.cast());
                     // Whole rows are one stretch; otherwise the window's rows are as far apart as the map's are not.
-                    let (whole, first) = (len == stride, row * stride + column);
+                    let (whole, first) = match blocks {
+                        Some(blocks) => (true, blocks.at(row, column)),
+                        None => (len == stride, row * stride + column),
+                    };
+                    let stride = if blocks.is_some() { len } else { stride };
                     let (count, len) = if whole { (1, rows.len() * stride) } else { (rows.len(), len) };
                     for i in 0..count {
                         let first = first + i * stride;

@@ -1,10 +1,11 @@
 //! Fused element-wise programs: chunk by chunk, each instruction runs over a chunk that stays in the first-level cache.
 
-use super::Real;
+use super::{Real, native};
 use super::simd::Level;
 use crate::ir::DType;
 use crate::ops::{Binary, Compare, Unary};
-use crate::plan::{CHUNK, MapCode, MapInstruction, MapOp, Pattern, Slot};
+use crate::plan::{CHUNK, MapCode, MapInstruction, MapOp, Pattern, Slot, Then};
+use pulp::{Simd, WithSimd};
 
 /// The memory of one run of a map: one pointer for each input (at its offset), one for each output, and scratch for
 /// one chunk of each input and scratch slot.
@@ -25,24 +26,45 @@ const CHUNK_BYTES: usize = CHUNK * 8;
 /// pattern `Full` at the same element, in which case the output is copied from scratch. No one else touches these
 /// elements of the outputs.
 pub(crate) unsafe fn run(level: Level, map: &MapCode, memory: &MapMemory<'_>, stretches: Stretches) {
-    level.vectorise(
-        #[inline(always)]
-        || {
-            let inputs = map.inputs.iter().enumerate();
-            for (index, _) in inputs.filter(|(_, input)| input.pattern == Pattern::Scalar) {
-                // SAFETY: a scalar input has one element, and its scratch chunk holds CHUNK of them.
-                unsafe { repeat_scalar(map, memory, index) };
-            }
-            for stretch in 0..stretches.count {
-                let first = stretches.first + stretch * stretches.stride;
-                for start in (first..first + stretches.len).step_by(CHUNK) {
-                    let chunk = Chunk { map, memory, start, len: CHUNK.min(first + stretches.len - start) };
-                    // SAFETY: the caller vouches for the pointers over the stretches.
-                    unsafe { chunk.run() };
+    level.dispatch(Run { map, memory, stretches });
+}
+
+struct Run<'a> {
+    map: &'a MapCode,
+    memory: &'a MapMemory<'a>,
+    stretches: Stretches,
+}
+
+impl WithSimd for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Run { map, memory, stretches } = self;
+        let inputs = map.inputs.iter().enumerate();
+        for (index, _) in inputs.filter(|(_, input)| input.pattern == Pattern::Scalar && map.native.is_none()) {
+            // SAFETY: a scalar input has one element, and its scratch chunk holds CHUNK of them.
+            unsafe { repeat_scalar(map, memory, index) };
+        }
+        for stretch in 0..stretches.count {
+            let first = stretches.first + stretch * stretches.stride;
+            if let Some(native) = &map.native {
+                // SAFETY: the caller of `run` vouches for the pointers over the stretches.
+                unsafe {
+                    match native.dtype {
+                        DType::F32 => native::run::<S, f32>(simd, native, memory, first, stretches.len),
+                        _ => native::run::<S, f64>(simd, native, memory, first, stretches.len),
+                    }
                 }
+                continue;
             }
-        },
-    );
+            for start in (first..first + stretches.len).step_by(CHUNK) {
+                let chunk = Chunk { map, memory, start, len: CHUNK.min(first + stretches.len - start) };
+                // SAFETY: the caller of `run` vouches for the pointers over the stretches.
+                unsafe { chunk.run(simd) };
+            }
+        }
+    }
 }
 
 /// `count` runs of `len` elements, `stride` apart.
@@ -80,7 +102,7 @@ impl Chunk<'_> {
     /// # Safety
     /// As [`run`], with `start + len` at most the map's length.
     #[inline(always)]
-    unsafe fn run(&self) {
+    unsafe fn run<S: Simd>(&self, simd: S) {
         // SAFETY: the caller's, for every pointer that the slots resolve to.
         unsafe {
             for (index, input) in self.map.inputs.iter().enumerate() {
@@ -95,8 +117,8 @@ impl Chunk<'_> {
             }
             for instruction in &self.map.code {
                 match instruction.dtype {
-                    DType::F32 => self.real::<f32>(instruction),
-                    DType::F64 => self.real::<f64>(instruction),
+                    DType::F32 => self.real::<S, f32>(simd, instruction),
+                    DType::F64 => self.real::<S, f64>(simd, instruction),
                     DType::I32 => self.int(instruction),
                     DType::Bool => self.mask(instruction),
                 }
@@ -162,16 +184,22 @@ impl Chunk<'_> {
     /// # Safety
     /// As [`run`], for an instruction over float operands.
     #[inline(always)]
-    unsafe fn real<T: Real>(&self, instruction: &MapInstruction) {
+    unsafe fn real<S: Simd, T: Real>(&self, simd: S, instruction: &MapInstruction) {
         let MapInstruction { op, operands, result, .. } = *instruction;
         let size = size_of::<T>();
         // SAFETY: the caller's; slots hold elements of the instruction's types.
         unsafe {
             let (a, b) = (self.pointer::<T>(operands[0], size), self.pointer::<T>(operands[1], size));
+            let c = self.pointer::<T>(operands[2], size);
             let n = self.len;
             match op {
+                MapOp::Multiply(then) => multiply(simd, then, [a, b, c], self.pointer::<T>(result, size), n),
+                MapOp::SelectBy(compare) => {
+                    let on_false = self.pointer::<T>(operands[3], size);
+                    select_by(compare, [a, b, c, on_false], self.pointer::<T>(result, size), n);
+                }
                 MapOp::Unary(op) => unary(op, a, self.pointer::<T>(result, size), n),
-                MapOp::Binary(op) => binary(op, a, b, self.pointer::<T>(result, size), n),
+                MapOp::Binary(op) => binary(simd, op, a, b, self.pointer::<T>(result, size), n),
                 MapOp::Compare(op) => compare(op, a, b, self.pointer::<bool>(result, 1), n),
                 MapOp::Select => {
                     let mask = self.pointer::<bool>(operands[0], 1);
@@ -211,7 +239,7 @@ impl Chunk<'_> {
                     DType::I32 => each(a, self.pointer::<i32>(result, 4), n, |v: i32| v),
                     DType::Bool => each(a, self.pointer::<bool>(result, 1), n, |v: i32| v != 0),
                 },
-                MapOp::Unary(op) => unreachable!("{op:?} takes floats"),
+                MapOp::Unary(_) | MapOp::Multiply(_) | MapOp::SelectBy(_) => unreachable!("{op:?} takes floats"),
             }
         }
     }
@@ -239,7 +267,7 @@ impl Chunk<'_> {
                     DType::I32 => each(a, self.pointer::<i32>(result, 4), n, |v: bool| i32::from(v)),
                     DType::Bool => each(a, self.pointer::<bool>(result, 1), n, |v: bool| v),
                 },
-                MapOp::Unary(op) => unreachable!("{op:?} takes floats"),
+                MapOp::Unary(_) | MapOp::Multiply(_) | MapOp::SelectBy(_) => unreachable!("{op:?} takes floats"),
                 MapOp::Binary(op) => unreachable!("{op:?} takes numbers"),
             }
         }
@@ -292,6 +320,69 @@ unsafe fn select<T: Copy>(mask: *const bool, a: *const T, b: *const T, y: *mut T
     }
 }
 
+/// `y = f(a, b, c)`, where `y` may be one of them: each vector is read before it is written.
+///
+/// # Safety
+/// As [`zip`], with three operands.
+#[inline(always)]
+unsafe fn vectors<S: Simd, T: Real>(
+    simd: S,
+    [a, b, c]: [*mut T; 3],
+    y: *mut T,
+    n: usize,
+    f: impl Fn(T::Vector<S>, T::Vector<S>, T::Vector<S>) -> T::Vector<S>,
+) {
+    let lanes = T::lanes::<S>();
+    // SAFETY: the caller's; the last vector is masked.
+    unsafe {
+        let mut i = 0;
+        while i + lanes <= n {
+            T::store::<S>(y.add(i), f(T::load::<S>(a.add(i)), T::load::<S>(b.add(i)), T::load::<S>(c.add(i))));
+            i += lanes;
+        }
+        if i < n {
+            let mask = T::first(simd, n - i);
+            let [a, b, c] = [a, b, c].map(|from| T::load_masked(simd, mask, from.add(i)));
+            T::store_masked(simd, mask, y.add(i), f(a, b, c));
+        }
+    }
+}
+
+/// # Safety
+/// As [`vectors`].
+#[inline(always)]
+unsafe fn multiply<S: Simd, T: Real>(simd: S, then: Then, operands: [*mut T; 3], y: *mut T, n: usize) {
+    macro_rules! rows {
+        ($($variant:ident $f:expr),*) => {
+            // SAFETY: the caller's.
+            match then { $(Then::$variant => unsafe { vectors::<S, T>(simd, operands, y, n, #[inline(always)] $f) }),* }
+        };
+    }
+    rows!(
+        Add |a, b, c| T::vector_add(simd, T::vector_mul(simd, a, b), c),
+        Subtract |a, b, c| T::vector_sub(simd, T::vector_mul(simd, a, b), c),
+        SubtractFrom |a, b, c| T::vector_sub(simd, c, T::vector_mul(simd, a, b))
+    );
+}
+
+/// # Safety
+/// As [`zip`], with four operands.
+#[inline(always)]
+unsafe fn select_by<T: Real>(compare: Compare, [a, b, c, d]: [*mut T; 4], y: *mut T, n: usize) {
+    macro_rules! rows {
+        ($($variant:ident $operator:tt),*) => {
+            // SAFETY: the caller's. Both sides are read, so that the loop needs no branch.
+            match compare { $(Compare::$variant => unsafe {
+                for i in 0..n {
+                    let (on_true, on_false) = (c.add(i).read(), d.add(i).read());
+                    y.add(i).write(if a.add(i).read() $operator b.add(i).read() { on_true } else { on_false });
+                }
+            }),* }
+        };
+    }
+    rows!(Equal ==, NotEqual !=, Less <, LessEqual <=, Greater >, GreaterEqual >=);
+}
+
 /// # Safety
 /// As [`each`].
 #[inline(always)]
@@ -306,18 +397,23 @@ unsafe fn unary<T: Real>(op: Unary, a: *const T, y: *mut T, n: usize) {
 }
 
 /// # Safety
-/// As [`zip`].
+/// As [`zip`]; sums, differences and products may be written over an operand.
 #[inline(always)]
-unsafe fn binary<T: Real>(op: Binary, a: *const T, b: *const T, y: *mut T, n: usize) {
+unsafe fn binary<S: Simd, T: Real>(simd: S, op: Binary, a: *mut T, b: *mut T, y: *mut T, n: usize) {
     macro_rules! rows {
-        ($($variant:ident),*) => {
+        ($($vector:ident $f:ident),*; $($variant:ident),*) => {
             // SAFETY: the caller's.
-            match op { $(Binary::$variant => unsafe {
-                zip(a, b, y, n, #[inline(always)] |a, b| Binary::$variant.apply(a, b))
-            }),* }
+            match op {
+                $(Binary::$vector => unsafe {
+                    vectors::<S, T>(simd, [a, b, b], y, n, #[inline(always)] |a, b, _| T::$f(simd, a, b))
+                })*
+                $(Binary::$variant => unsafe {
+                    zip(a, b, y, n, #[inline(always)] |a, b| Binary::$variant.apply(a, b))
+                })*
+            }
         };
     }
-    rows!(Add, Sub, Mul, Div, Max, Min, Pow);
+    rows!(Add vector_add, Sub vector_sub, Mul vector_mul; Div, Max, Min, Pow);
 }
 
 /// # Safety

@@ -37,6 +37,18 @@ pub(crate) trait Real:
     /// `a·b + c`, rounded once where the instruction set can.
     fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
 
+    /// `a + b`.
+    fn vector_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// `a − b`.
+    fn vector_sub<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// `a·b`.
+    fn vector_mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// The sum of the lanes, in an order that the instruction set fixes.
+    fn vector_sum<S: Simd>(simd: S, vector: Self::Vector<S>) -> Self;
+
     /// The first `count` lanes.
     fn first<S: Simd>(simd: S, count: usize) -> Self::Mask<S>;
 
@@ -74,8 +86,8 @@ pub(crate) trait Real:
 }
 
 macro_rules! real {
-    ($float:ident, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $between:ident, $index:ty,
-     $load:ident, $store:ident) => {
+    ($float:ident, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $mul:ident, $sum:ident,
+     $between:ident, $index:ty, $load:ident, $store:ident) => {
         impl Real for $float {
             const ZERO: $float = 0.0;
             const ONE: $float = 1.0;
@@ -91,6 +103,26 @@ macro_rules! real {
             #[inline(always)]
             fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
                 simd.$mul_add(a, b, c)
+            }
+
+            #[inline(always)]
+            fn vector_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
+            }
+
+            #[inline(always)]
+            fn vector_sub<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$sub(a, b)
+            }
+
+            #[inline(always)]
+            fn vector_mul<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$mul(a, b)
+            }
+
+            #[inline(always)]
+            fn vector_sum<S: Simd>(simd: S, vector: S::$vector) -> $float {
+                simd.$sum(vector)
             }
 
             #[inline(always)]
@@ -113,5 +145,11 @@ macro_rules! real {
     };
 }
 
-real!(f32, f32s, m32s, splat_f32s, mul_add_e_f32s, mask_between_m32s, u32, mask_load_ptr_f32s, mask_store_ptr_f32s);
-real!(f64, f64s, m64s, splat_f64s, mul_add_e_f64s, mask_between_m64s, u64, mask_load_ptr_f64s, mask_store_ptr_f64s);
+real!(
+    f32, f32s, m32s, splat_f32s, mul_add_e_f32s, add_f32s, sub_f32s, mul_f32s, reduce_sum_f32s, mask_between_m32s, u32,
+    mask_load_ptr_f32s, mask_store_ptr_f32s
+);
+real!(
+    f64, f64s, m64s, splat_f64s, mul_add_e_f64s, add_f64s, sub_f64s, mul_f64s, reduce_sum_f64s, mask_between_m64s, u64,
+    mask_load_ptr_f64s, mask_store_ptr_f64s
+);

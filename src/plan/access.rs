@@ -36,11 +36,12 @@ pub(super) fn splits(kind: &StepKind) -> SmallVec<[Split; 2]> {
     match kind {
         StepKind::Map(map) => smallvec![Split::columns(map.len)],
         // faer takes other kernels for very small windows and for single lines, which round in another way.
-        StepKind::Gemm(gemm) if gemm.method == Method::Faer && !has_large_windows(gemm) => smallvec![],
+        StepKind::Gemm(gemm) if gemm.method == Method::Faer && gemm.blocks.is_none() && !has_large_windows(gemm) => smallvec![],
         StepKind::Gemm(gemm) if gemm.batch == 1 => {
             smallvec![Split::columns(gemm.n), Split::rows(gemm.m, gemm.n)]
         }
         StepKind::Gemm(gemm) => smallvec![Split { inner: gemm.m * gemm.n, extent: gemm.batch }],
+        StepKind::GemmMap(fused) if fused.blocks.is_some() => smallvec![Split::columns(fused.gemm.n)],
         StepKind::GemmMap(fused) => smallvec![Split::rows(fused.gemm.m, fused.gemm.n)],
         StepKind::Reduce { outer, inner, .. } if *outer > 1 => smallvec![Split { inner: *inner, extent: *outer }],
         StepKind::Reduce { inner, .. } => smallvec![Split::columns(*inner)],
@@ -147,7 +148,9 @@ fn of_product(gemm: &Gemm, split: Split) -> [Access; 2] {
     let a = own_lines(&gemm.a, (gemm.a.row_stride, gemm.m), (gemm.a.column_stride, gemm.k));
     let b = own_lines(&gemm.b, (gemm.b.column_stride, gemm.n), (gemm.b.row_stride, gemm.k));
     let a = a.filter(|_| is_single && split == rows).map_or(Part::All, Part::Own);
-    let b = b.filter(|_| is_single && split == columns).map_or(Part::All, Part::Own);
+    // Blocks of a transposed operand are cut across.
+    let is_whole = gemm.blocks.is_none() || gemm.b.column_stride == 1;
+    let b = b.filter(|_| is_single && is_whole && split == columns).map_or(Part::All, Part::Own);
     [Access { buffer: gemm.a.buffer, part: a, writes: false }, Access { buffer: gemm.b.buffer, part: b, writes: false }]
 }
 

@@ -64,7 +64,7 @@ pub(super) fn join_epilogues(plan: &mut Plan) {
             StepKind::Map(map) => match (products.remove(&at), joined.get(&at)) {
                 (Some(gemm), Some(&(_, input))) => {
                     let window = window(&gemm);
-                    StepKind::GemmMap(GemmMap { gemm, map, input, window })
+                    StepKind::GemmMap(GemmMap { gemm, map, input, window, blocks: None })
                 }
                 _ => StepKind::Map(map),
             },

@@ -43,9 +43,8 @@ pub(super) fn commit_state(plan: &mut Plan) {
     for candidate in &candidates {
         let storage = plan.buffers[candidate.state].storage;
         let StepKind::Map(map) = &mut plan.steps[candidate.step].kind else { continue };
-        let reads_it = map.inputs.iter().any(|input| input.buffer == candidate.state);
         let MapOutput { buffer, .. } = map.outputs[candidate.output];
-        if reads_it {
+        if is_read_after_write(map, candidate.state, candidate.output) {
             write_at_end_of_chunk(map, candidate.output);
         }
         plan.buffers[buffer].storage = storage;
@@ -114,7 +113,18 @@ fn late_steps(plan: &Plan, candidates: &[Candidate], body: usize) -> Vec<bool> {
     late
 }
 
-/// Later instructions of the same chunk may still read the old value, so the new one waits in scratch.
+/// Whether an instruction behind the one that makes the output reads the state that it overwrites, or that one itself
+/// does in a loop that takes its operands to be apart from its result.
+fn is_read_after_write(map: &super::MapCode, state: BufferId, output: usize) -> bool {
+    let made = map.code.iter().position(|instruction| instruction.result == Slot::Output(output));
+    let reads = |slot: &Slot| matches!(*slot, Slot::Input(input) if map.inputs[input].buffer == state);
+    made.is_none_or(|made| {
+        let from = if map.code[made].op.works_in_place() { made + 1 } else { made };
+        map.code[from..].iter().any(|instruction| instruction.operands.iter().any(reads))
+    })
+}
+
+/// The new value waits in scratch until the chunk is done.
 fn write_at_end_of_chunk(map: &mut super::MapCode, output: usize) {
     let scratch = Slot::Scratch(map.scratch);
     map.scratch += 1;

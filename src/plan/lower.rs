@@ -21,6 +21,7 @@ pub(super) fn lower(graph: &Graph, shapes: &[Vec<Vec<usize>>], fusion: &Fusion, 
             constants: Vec::new(),
             steps: Vec::new(),
             commit: 0,
+            layouts: Vec::new(),
             phases: Vec::new(),
             commit_phase: 0,
             threads: 1,
@@ -323,7 +324,7 @@ impl Lowering<'_> {
         let batch = dot.lhs_batch.iter().map(|&axis| self.shape(lhs)[axis]).product();
         let (dtype, c) = (self.dtype(lhs), self.results(id)[0]);
         let method = method(&b, m, k, n, dtype.size());
-        self.push(id, StepKind::Gemm(Gemm { dtype, a, b, c, batch, m, k, n, method }));
+        self.push(id, StepKind::Gemm(Gemm { dtype, a, b, c, batch, m, k, n, method, blocks: None }));
     }
 
     /// An operand of a product as matrices of `(free, contracted)`; packed in that order if its strides do not allow it.
@@ -377,7 +378,7 @@ impl Lowering<'_> {
 }
 
 /// Rows from which a packed panel of the right operand is used often enough to pay.
-const MANY_ROWS: usize = 64;
+pub(crate) const MANY_ROWS: usize = 64;
 
 /// Bytes between the rows of the right operand from which reading it in place misses the caches.
 const FAR: usize = 2048;

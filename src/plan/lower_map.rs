@@ -2,6 +2,8 @@
 //! as outputs.
 
 use super::Pattern;
+use super::contract::contract;
+use super::native::recognise;
 use super::lower::Lowering;
 use super::step::{MapCode, MapInput, MapInstruction, MapOp, MapOutput, Slot, StepKind};
 use crate::ir::{NodeId, Value};
@@ -19,11 +21,12 @@ impl Lowering<'_> {
             code: Vec::new(),
             outputs: Vec::new(),
             scratch: 0,
+            native: None,
         };
         let mut slots: HashMap<NodeId, Slot> = HashMap::new();
         for &member in members {
             let node = self.graph.node(member);
-            let mut operands = [Slot::Unused; 3];
+            let mut operands = [Slot::Unused; 4];
             for (slot, &operand) in operands.iter_mut().zip(node.operands()) {
                 *slot = self.map_operand(&mut map, &slots, operand);
             }
@@ -49,6 +52,8 @@ impl Lowering<'_> {
             slots.insert(member, result);
             map.code.push(MapInstruction { op, dtype, operands, result });
         }
+        map.native = recognise(&map);
+        contract(&mut map);
         reuse_scratch(&mut map);
         self.push(last, StepKind::Map(map));
         self.alias_stored_members(members);
@@ -120,7 +125,7 @@ fn reuse_scratch(map: &mut MapCode) {
     let mut renamed = vec![usize::MAX; map.scratch];
     let (mut free, mut used): (Vec<usize>, usize) = (Vec::new(), 0);
     for (at, instruction) in map.code.iter_mut().enumerate() {
-        let mut dying: SmallVec<[usize; 3]> = SmallVec::new();
+        let mut dying: SmallVec<[usize; 4]> = SmallVec::new();
         for slot in &mut instruction.operands {
             if let Slot::Scratch(old) = *slot {
                 if last_use[old] == at && !dying.contains(&old) {

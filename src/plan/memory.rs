@@ -48,7 +48,7 @@ pub(super) fn lay_out(plan: &mut Plan) {
 /// Scratch that one worker needs for a step.
 fn scratch(kind: &StepKind) -> usize {
     let of_map = |map: &MapCode| (map.inputs.len() + map.scratch) * CHUNK * 8;
-    let of_gemm = |gemm: &Gemm| if gemm.method == Method::Packed { GEMM_SCRATCH * gemm.dtype.size() } else { 0 };
+    let of_gemm = |gemm: &Gemm| if gemm.method == Method::Packed || gemm.blocks.is_some() { GEMM_SCRATCH * gemm.dtype.size() } else { 0 };
     match kind {
         StepKind::Map(map) => of_map(map),
         StepKind::Gemm(gemm) => of_gemm(gemm),

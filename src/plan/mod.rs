@@ -6,6 +6,8 @@
 //! whose lifetimes do not meet share memory (`memory`).
 
 mod access;
+mod blocks;
+mod contract;
 mod cost;
 mod epilogue;
 mod fuse;
@@ -14,17 +16,23 @@ mod legalise;
 mod lower;
 mod lower_map;
 mod memory;
+mod native;
 mod print;
 mod schedule;
 mod split;
 mod step;
 mod view;
 
+pub(crate) use blocks::Blocks;
 pub use cost::Costs;
+pub(crate) use lower::MANY_ROWS;
 pub(crate) use memory::{ALIGNMENT, CHUNK, GEMM_SCRATCH};
+pub(crate) use native::{Native, Program};
 pub(crate) use schedule::Phase;
 pub(crate) use split::Split;
-pub(crate) use step::{Gemm, GemmMap, MapCode, MapInstruction, MapOp, Matrix, Method, Pattern, Slot, Step, StepKind};
+pub(crate) use step::{
+    Gemm, GemmMap, MapCode, MapInstruction, MapOp, Matrix, Method, Pattern, Slot, Step, StepKind, Then,
+};
 pub(crate) use view::View;
 
 use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, verify};
@@ -112,6 +120,8 @@ pub struct Plan {
     // Steps before `commit` leave every parameter and state as it was.
     pub(crate) steps: Vec<Step>,
     pub(crate) commit: usize,
+    // For each state, how it is stored, if not row-major.
+    pub(crate) layouts: Vec<Option<Blocks>>,
     pub(crate) phases: Vec<Phase>,
     // The phase at which `commit` begins.
     pub(crate) commit_phase: usize,
@@ -131,14 +141,16 @@ impl Plan {
     /// # Errors
     /// A symbol without a size, or a value too large to address.
     pub fn new(graph: &Graph, bindings: &Bindings) -> Result<Plan, PlanError> {
-        Plan::shared(graph, bindings, 1, &Costs::default())
+        Plan::shared(graph, bindings, 1, &Costs::default(), false)
     }
 
     /// Plans `graph` to be run by so many threads. What is computed does not depend on their number, to the bit.
     ///
+    /// A plan for `held` state chooses the layout of parameters, which row-major tensors then have to be brought into.
+    ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn shared(graph: &Graph, bindings: &Bindings, threads: usize, costs: &Costs) -> Result<Plan, PlanError> {
+    pub fn shared(graph: &Graph, bindings: &Bindings, threads: usize, costs: &Costs, held: bool) -> Result<Plan, PlanError> {
         let legal = legalise::legalise(graph)?;
         if cfg!(debug_assertions) {
             verify(&legal).map_err(|errors| PlanError::Graph(Box::new(errors)))?;
@@ -148,6 +160,10 @@ impl Plan {
         let mut plan = lower::lower(&legal, &shapes, &fusion, bindings);
         in_place::commit_state(&mut plan);
         epilogue::join_epilogues(&mut plan);
+        plan.layouts = vec![None; plan.states.len()];
+        if held {
+            blocks::choose(&mut plan);
+        }
         plan.threads = threads.max(1);
         schedule::schedule(&mut plan, costs, threads.max(1));
         memory::lay_out(&mut plan);

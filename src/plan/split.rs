@@ -21,10 +21,17 @@ impl Split {
         Split { inner: n, extent: m }
     }
 
-    /// Positions that stay together: a cache line of f32, which is a vector of the widest machines, unless that leaves
-    /// few pieces. It depends on the extent alone, so that equal splits have equal shares.
-    fn unit(self) -> usize {
-        if self.extent < 64 { 8 } else { 16 }
+    /// Positions that stay together: the width of a register tile, or less where that shares out more evenly between two.
+    /// It depends on the extent alone, so that equal splits have equal shares.
+    pub(crate) fn unit(self) -> usize {
+        // Percent of the time of a full tile, for as many columns.
+        const WIDTHS: [(usize, usize); 3] = [(48, 100), (32, 104), (16, 150)];
+        let time = |&(width, percent): &(usize, usize)| {
+            let half = self.extent.div_ceil(width) / 2 * width;
+            percent * half.max(self.extent - half)
+        };
+        let best = WIDTHS.iter().min_by_key(|width| time(width));
+        best.filter(|_| self.extent >= 64).map_or(8, |&(width, _)| width)
     }
 
     /// The number of pieces that can be shared out.

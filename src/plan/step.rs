@@ -1,6 +1,6 @@
 //! The kernel calls of a plan, as data.
 
-use super::{BufferId, Split, View};
+use super::{Blocks, BufferId, Native, Split, View};
 use crate::ir::{DType, NodeId};
 use crate::ops::{Binary, Compare, Reduction, Unary};
 
@@ -54,6 +54,8 @@ pub(crate) struct Gemm {
     pub k: usize,
     pub n: usize,
     pub method: Method,
+    /// The layout of the right operand, if it is stored in blocks; its strides still say which way round it is.
+    pub blocks: Option<Blocks>,
 }
 
 /// How a product is computed. The choice depends on shapes and strides alone, since it decides the rounding.
@@ -78,6 +80,8 @@ pub(crate) struct GemmMap {
     pub input: usize,
     /// Rows and columns of the window that is computed at a time.
     pub window: [usize; 2],
+    /// The layout of what the map reads and writes element for element, if it is stored in blocks.
+    pub blocks: Option<Blocks>,
 }
 
 /// A strided matrix in a buffer, one for each batch.
@@ -99,6 +103,8 @@ pub(crate) struct MapCode {
     pub outputs: Vec<MapOutput>,
     /// Number of chunk-sized scratch slots that the code uses, besides one for each input that is not `Full`.
     pub scratch: usize,
+    /// The compiled program that does the same.
+    pub native: Option<Native>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -125,7 +131,7 @@ pub(crate) struct MapInstruction {
     pub op: MapOp,
     /// Element type of the operands (for `Select`, of the choices).
     pub dtype: DType,
-    pub operands: [Slot; 3],
+    pub operands: [Slot; 4],
     pub result: Slot,
 }
 
@@ -136,15 +142,32 @@ pub(crate) enum MapOp {
     Compare(Compare),
     Select,
     Cast(DType),
+    /// `a·b + c`, `a·b − c` or `c − a·b`, each rounded twice as the instructions it stands for are.
+    Multiply(Then),
+    /// The third operand where the comparison of the first two holds, the fourth elsewhere.
+    SelectBy(Compare),
+}
+
+/// What follows a multiplication in one pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Add,
+    Subtract,
+    SubtractFrom,
 }
 
 impl MapOp {
+    /// Whether its result may be written over one of its operands.
+    pub(crate) fn works_in_place(self) -> bool {
+        matches!(self, MapOp::Multiply(_) | MapOp::Binary(Binary::Add | Binary::Sub | Binary::Mul))
+    }
+
     /// Whether it takes tens of instructions an element.
     pub(crate) fn is_elementary(self) -> bool {
         match self {
             MapOp::Unary(op) => !matches!(op, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Relu | Unary::Sqrt),
             MapOp::Binary(op) => op == Binary::Pow,
-            MapOp::Compare(_) | MapOp::Select | MapOp::Cast(_) => false,
+            MapOp::Compare(_) | MapOp::Select | MapOp::Cast(_) | MapOp::Multiply(_) | MapOp::SelectBy(_) => false,
         }
     }
 }

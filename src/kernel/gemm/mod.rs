@@ -11,10 +11,14 @@
 //! | `Packed` | rows of `b` are far apart or not contiguous, and many rows share a panel | one copy of `b` |
 //! | `Faer` | columns of `b` are contiguous and few rows share a panel | faer packs |
 
+mod blocks;
 mod by_faer;
+mod dots;
 mod pack;
 mod row;
 mod tile;
+
+pub(crate) use blocks::{product_of_blocks, product_of_transposed_blocks};
 
 use super::Real;
 use super::simd::Level;

@@ -9,6 +9,9 @@ use crate::plan::GEMM_SCRATCH;
 /// Rows of `b` in a panel: 192 KiB of f32 on the widest machine, which stay in the second-level cache.
 const DEPTH: usize = GEMM_SCRATCH / (VECTORS * WIDEST);
 
+/// Rows and f32 columns of a panel.
+pub(super) const PANEL: [usize; 2] = [DEPTH, VECTORS * WIDEST];
+
 /// Lanes of the widest vector.
 const WIDEST: usize = 16;
 
@@ -50,7 +53,7 @@ pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch:
 /// # Safety
 /// `from` is readable over that window and `to` writable for `depth·width` elements.
 #[inline(always)]
-unsafe fn copy_panel<T: Real>(from: MatrixRef<T>, depth: usize, width: usize, to: *mut T) {
+pub(super) unsafe fn copy_panel<T: Real>(from: MatrixRef<T>, depth: usize, width: usize, to: *mut T) {
     // SAFETY: the caller's.
     unsafe {
         if from.column_stride == 1 {

@@ -1,0 +1,99 @@
+//! Recognises maps that are compiled as a whole: the updates of the usual optimisers, which run over every weight in every
+//! step and are otherwise bound by passing values between instructions.
+
+use super::step::{MapCode, MapOp, Pattern, Slot};
+use crate::ir::DType;
+use crate::ops::Binary;
+
+/// A program over `[gradient, rate, velocity, momentum, parameter]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// `p − r·g`.
+    Descent,
+    /// `v′ = m·v − r·g`, `p + v′`.
+    Momentum,
+    /// `v′ = m·v − r·g`, `p + (m·v′ − r·g)`.
+    Nesterov,
+}
+
+/// A program with the inputs of the map that it runs over, by role, and the map's outputs, the velocity's first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Native {
+    pub program: Program,
+    pub dtype: DType,
+    pub inputs: [usize; 5],
+    pub outputs: [usize; 2],
+}
+
+/// An expression over the roles.
+enum Expression {
+    Role(usize),
+    Op(Binary, &'static Expression, &'static Expression),
+}
+
+use Expression::{Op, Role};
+
+const STEP: Expression = Op(Binary::Mul, &Role(1), &Role(0));
+const VELOCITY: Expression = Op(Binary::Sub, &Op(Binary::Mul, &Role(3), &Role(2)), &STEP);
+const DESCENT: Expression = Op(Binary::Sub, &Role(4), &STEP);
+const MOMENTUM: Expression = Op(Binary::Add, &Role(4), &VELOCITY);
+const NESTEROV: Expression =
+    Op(Binary::Add, &Role(4), &Op(Binary::Sub, &Op(Binary::Mul, &Role(3), &VELOCITY), &STEP));
+
+/// The velocity and parameter that a program computes.
+const PROGRAMS: [(Program, Option<&Expression>, &Expression); 3] = [
+    (Program::Nesterov, Some(&VELOCITY), &NESTEROV),
+    (Program::Momentum, Some(&VELOCITY), &MOMENTUM),
+    (Program::Descent, None, &DESCENT),
+];
+
+/// Which roles are one number, rather than one an element.
+const IS_SCALAR: [bool; 5] = [false, true, false, true, false];
+
+/// The program that the map's instructions amount to, if it is one of the list. Looks at the code before instructions are
+/// joined.
+pub(super) fn recognise(map: &MapCode) -> Option<Native> {
+    PROGRAMS.iter().find_map(|&(program, velocity, parameter)| {
+        let count = if velocity.is_some() { 2 } else { 1 };
+        (0..map.outputs.len()).find_map(|last| {
+            let first = if count == 2 { 1usize.checked_sub(last)? } else { last };
+            if map.outputs.len() != count {
+                return None;
+            }
+            let mut roles = [None; 5];
+            let fits = velocity.is_none_or(|velocity| unify(map, velocity, Slot::Output(first), &mut roles))
+                && unify(map, parameter, Slot::Output(last), &mut roles);
+            let dtype = map.outputs[last].dtype;
+            let used = roles.iter().flatten().count();
+            let inputs = roles.map(|role| role.unwrap_or(0));
+            (fits && used == map.inputs.len() && dtype.is_float())
+                .then_some(Native { program, dtype, inputs, outputs: [first, last] })
+        })
+    })
+}
+
+/// Whether a slot holds the expression, with each role bound to one input. Expressions are a few operations deep.
+fn unify(map: &MapCode, expression: &Expression, slot: Slot, roles: &mut [Option<usize>; 5]) -> bool {
+    match expression {
+        Role(role) => {
+            let Slot::Input(input) = slot else { return false };
+            let pattern = if IS_SCALAR[*role] { Pattern::Scalar } else { Pattern::Full };
+            let fits = map.inputs[input].pattern == pattern && roles[*role].is_none_or(|bound| bound == input);
+            roles[*role] = Some(input);
+            fits
+        }
+        Op(op, left, right) => {
+            let Some(made) = map.code.iter().find(|instruction| instruction.result == slot) else { return false };
+            if made.op != MapOp::Binary(*op) {
+                return false;
+            }
+            let [a, b, ..] = made.operands;
+            let before = *roles;
+            if unify(map, left, a, roles) && unify(map, right, b, roles) {
+                return true;
+            }
+            *roles = before;
+            *op != Binary::Sub && unify(map, left, b, roles) && unify(map, right, a, roles)
+        }
+    }
+}
