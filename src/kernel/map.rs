@@ -1,7 +1,7 @@
 //! Fused element-wise programs: chunk by chunk, each instruction runs over a chunk that stays in the first-level cache.
 
-use super::{Real, native};
 use super::simd::Level;
+use super::{Real, math, native};
 use crate::ir::DType;
 use crate::ops::{Binary, Compare, Unary};
 use crate::plan::{CHUNK, MapCode, MapInstruction, MapOp, Pattern, Slot, Then};
@@ -26,10 +26,11 @@ const CHUNK_BYTES: usize = CHUNK * 8;
 /// pattern `Full` at the same element, in which case the output is copied from scratch. No one else touches these
 /// elements of the outputs.
 pub(crate) unsafe fn run(level: Level, map: &MapCode, memory: &MapMemory<'_>, stretches: Stretches) {
-    level.dispatch(Run { map, memory, stretches });
+    level.dispatch(Run { level, map, memory, stretches });
 }
 
 struct Run<'a> {
+    level: Level,
     map: &'a MapCode,
     memory: &'a MapMemory<'a>,
     stretches: Stretches,
@@ -40,7 +41,7 @@ impl WithSimd for Run<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Run { map, memory, stretches } = self;
+        let Run { level, map, memory, stretches } = self;
         let inputs = map.inputs.iter().enumerate();
         for (index, _) in inputs.filter(|(_, input)| input.pattern == Pattern::Scalar && map.native.is_none()) {
             // SAFETY: a scalar input has one element, and its scratch chunk holds CHUNK of them.
@@ -59,7 +60,7 @@ impl WithSimd for Run<'_> {
                 continue;
             }
             for start in (first..first + stretches.len).step_by(CHUNK) {
-                let chunk = Chunk { map, memory, start, len: CHUNK.min(first + stretches.len - start) };
+                let chunk = Chunk { level, map, memory, start, len: CHUNK.min(first + stretches.len - start) };
                 // SAFETY: the caller of `run` vouches for the pointers over the stretches.
                 unsafe { chunk.run(simd) };
             }
@@ -92,6 +93,7 @@ unsafe fn repeat_scalar(map: &MapCode, memory: &MapMemory<'_>, index: usize) {
 }
 
 struct Chunk<'a> {
+    level: Level,
     map: &'a MapCode,
     memory: &'a MapMemory<'a>,
     start: usize,
@@ -198,7 +200,7 @@ impl Chunk<'_> {
                     let on_false = self.pointer::<T>(operands[3], size);
                     select_by(compare, [a, b, c, on_false], self.pointer::<T>(result, size), n);
                 }
-                MapOp::Unary(op) => unary(op, a, self.pointer::<T>(result, size), n),
+                MapOp::Unary(op) => unary(self.level, op, a, self.pointer::<T>(result, size), n),
                 MapOp::Binary(op) => binary(simd, op, a, b, self.pointer::<T>(result, size), n),
                 MapOp::Compare(op) => compare(op, a, b, self.pointer::<bool>(result, 1), n),
                 MapOp::Select => {
@@ -386,14 +388,17 @@ unsafe fn select_by<T: Real>(compare: Compare, [a, b, c, d]: [*mut T; 4], y: *mu
 /// # Safety
 /// As [`each`].
 #[inline(always)]
-unsafe fn unary<T: Real>(op: Unary, a: *const T, y: *mut T, n: usize) {
+unsafe fn unary<T: Real>(level: Level, op: Unary, a: *const T, y: *mut T, n: usize) {
     macro_rules! rows {
-        ($($variant:ident),*) => {
+        (arithmetic $($plain:ident),*; elementary $($function:ident),*) => {
             // One loop a function, so that each is compiled on its own. SAFETY: the caller's.
-            match op { $(Unary::$variant => unsafe { each(a, y, n, #[inline(always)] |v| Unary::$variant.apply(v)) }),* }
+            match op {
+                $(Unary::$plain => unsafe { each(a, y, n, #[inline(always)] |v| Unary::$plain.apply(v)) },)*
+                $(Unary::$function => unsafe { math::each::<math::$function, T>(level, a, y, n) }),*
+            }
         };
     }
-    rows!(Neg, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Tanh, Sigmoid, Erf, Sin, Cos, Abs, Sign, Relu);
+    rows!(arithmetic Neg, Sqrt, Rsqrt, Abs, Sign, Relu; elementary Exp, Expm1, Log, Log1p, Tanh, Sigmoid, Erf, Sin, Cos);
 }
 
 /// # Safety

@@ -9,6 +9,7 @@ pub(crate) mod copy;
 pub(crate) mod gemm;
 pub(crate) mod index;
 pub(crate) mod map;
+mod math;
 mod native;
 pub(crate) mod norm;
 mod number;
