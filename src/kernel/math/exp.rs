@@ -30,9 +30,9 @@ pub(super) struct Reduced<T> {
 #[inline(always)]
 pub(super) fn reduce<T: Lane, const FUSED: bool>(x: T) -> Reduced<T> {
     let k = x.round_product::<FUSED>(T::of(std::f64::consts::LOG2_E));
-    // ln 2 in two parts, of which k times the first is exact.
-    let high = (-k).times_plus::<FUSED>(T::either(0.693145751953125, 0.6931471805598903), x);
-    let low = k * T::either(1.4286068e-06, 5.497923018708371e-14);
+    let [first, second] = T::ln_2();
+    let high = (-k).times_plus::<FUSED>(first, x);
+    let low = k * second;
     let r = high - low;
     let lost = (high - r) - low;
     let rest = (r * r).times_plus::<FUSED>(r.polynomial::<FUSED>(T::table(&Q32, &Q64)), lost);

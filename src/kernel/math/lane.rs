@@ -11,6 +11,12 @@ pub(crate) trait Lane: Real + std::ops::Neg<Output = Self> {
     /// The table of this type.
     fn table(single: &'static [f32], double: &'static [f64]) -> &'static [Self];
 
+    /// ln 2 in two parts, of which an exponent times the first is exact.
+    #[inline(always)]
+    fn ln_2() -> [Self; 2] {
+        [Self::either(0.69314575, 0.6931471805598903), Self::either(1.4286068e-06, 5.497923018708371e-14)]
+    }
+
     /// `self · by + plus`, rounded once if `FUSED`.
     fn times_plus<const FUSED: bool>(self, by: Self, plus: Self) -> Self;
     /// `|self|`.

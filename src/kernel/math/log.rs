@@ -19,9 +19,7 @@ const L64: [f64; 7] = [
 /// `e · ln 2 + ln(1 + f) + rest`.
 #[inline(always)]
 fn combine<T: Lane, const FUSED: bool>(e: T, f: T, rest: T) -> T {
-    // ln 2 in two parts, of which e times the first is exact.
-    let (high, low) =
-        (T::either(0.693145751953125, 0.6931471805598903), T::either(1.4286068e-06, 5.497923018708371e-14));
+    let [high, low] = T::ln_2();
     let s = f / (T::of(2.0) + f);
     let z = s * s;
     // ln(1 + f) = f − (h − s(h + z L(z))): what is subtracted from f is small, and so are its roundings.

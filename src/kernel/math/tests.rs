@@ -8,6 +8,7 @@ use crate::ops::Unary;
 use double_double::exact;
 use proptest::prelude::*;
 use pulp::{Scalar, Simd};
+use std::f32::consts;
 
 /// Units in the last place of the exact result.
 const LAW: f64 = 2.0;
@@ -120,17 +121,17 @@ const CORNERS: &[f32] = &[
     1e-4,
     2.9e-8,
     0.25,
-    0.34657359,
-    0.41421356,
+    consts::LN_2 / 2.0,
+    consts::SQRT_2 - 1.0,
     0.5,
     0.6,
-    0.70710678,
+    consts::FRAC_1_SQRT_2,
     1.0,
-    1.4142135,
-    1.5707964,
+    consts::SQRT_2,
+    consts::FRAC_PI_2,
     2.0,
     3.0,
-    3.1415927,
+    consts::PI,
     4.0,
     8.0,
     9.01,
@@ -145,8 +146,8 @@ const CORNERS: &[f32] = &[
     103.97208,
     104.0,
     1048576.0,
-    1.7014118e38,
-    3.4028235e38,
+    f32::MAX / 2.0,
+    f32::MAX,
     f32::INFINITY,
     f32::NAN,
 ];

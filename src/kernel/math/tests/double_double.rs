@@ -2,6 +2,7 @@
 //! and nothing in common with the kernels.
 
 use crate::ops::Unary;
+use std::f64::consts;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Double {
@@ -69,9 +70,9 @@ impl Double {
 }
 
 const ONE: Double = Double { hi: 1.0, lo: 0.0 };
-const LN_2: Double = Double { hi: 0.6931471805599453, lo: 2.3190468138462996e-17 };
-const TWO_OVER_ROOT_PI: Double = Double { hi: 1.1283791670955126, lo: 1.533545961316588e-17 };
-const HALF_PI: [f64; 3] = [1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33];
+const LN_2: Double = Double { hi: consts::LN_2, lo: 2.3190468138462996e-17 };
+const TWO_OVER_ROOT_PI: Double = Double { hi: consts::FRAC_2_SQRT_PI, lo: 1.533545961316588e-17 };
+const HALF_PI: [f64; 3] = [consts::FRAC_PI_2, 6.123233995736766e-17, -1.4973849048591698e-33];
 
 /// `Σ terms`, of which each is the last one times `next(i)`, until they are nothing to the sum.
 fn series(first: Double, next: impl Fn(f64) -> Double) -> Double {
