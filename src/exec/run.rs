@@ -243,7 +243,7 @@ impl Run<'_> {
                     if gemm.b.column_stride == 1 {
                         product_of_blocks(self.level, window, blocks, columns);
                     } else {
-                        product_of_transposed_blocks(self.level, gemm.m, window, blocks, columns, scratch.cast());
+                        product_of_transposed_blocks(self.level, window, blocks, columns, scratch.cast());
                     }
                 }
                 return;

@@ -1,5 +1,6 @@
 //! Fused element-wise programs: chunk by chunk, each instruction runs over a chunk that stays in the first-level cache.
 
+use super::claim::claim;
 use super::simd::Level;
 use super::{Real, math, native};
 use crate::ir::DType;
@@ -60,6 +61,11 @@ impl WithSimd for Run<'_> {
                 continue;
             }
             for start in (first..first + stretches.len).step_by(CHUNK) {
+                for (output, to) in map.outputs.iter().zip(memory.outputs) {
+                    let next = start + if stretches.count > 1 { AHEAD * stretches.stride } else { CHUNK };
+                    let size = output.dtype.size();
+                    claim(to.wrapping_add(next * size), CHUNK.min(stretches.len) * size);
+                }
                 let chunk = Chunk { level, map, memory, start, len: CHUNK.min(first + stretches.len - start) };
                 // SAFETY: the caller of `run` vouches for the pointers over the stretches.
                 unsafe { chunk.run(simd) };
@@ -67,6 +73,9 @@ impl WithSimd for Run<'_> {
         }
     }
 }
+
+/// Stretches between what is computed and what is asked for.
+const AHEAD: usize = 4;
 
 /// `count` runs of `len` elements, `stride` apart.
 #[derive(Clone, Copy, Debug)]

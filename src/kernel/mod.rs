@@ -5,6 +5,8 @@
 //! from `pulp`, which picks the instruction set when the program runs, so an ordinary release build is the fast one.
 #![allow(unsafe_code)]
 
+pub(crate) mod bytes;
+mod claim;
 pub(crate) mod copy;
 pub(crate) mod gemm;
 pub(crate) mod index;

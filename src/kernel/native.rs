@@ -1,9 +1,13 @@
 //! Updates of the usual optimisers, each compiled as a whole; equations in [`Program`].
 
 use super::Real;
+use super::claim::claim;
 use super::map::MapMemory;
 use crate::plan::{Native, Program};
 use pulp::Simd;
+
+/// Elements between what is updated and what is asked for: as long as a line may be under way.
+const AHEAD: usize = 512;
 
 /// Runs a program over `len` elements from `first`. Every element is read before it is written, so outputs may lie over
 /// inputs.
@@ -24,31 +28,53 @@ pub(super) unsafe fn run<S: Simd, T: Real>(
     let at = |of: *const T, i: usize| of.wrapping_add(first + i);
     let to = |of: *mut T, i: usize| of.wrapping_add(first + i);
     let lanes = T::lanes::<S>();
-    // SAFETY: the caller's; scalars have one element, and the last vector is masked.
+    // SAFETY: the caller's; scalars have one element.
+    let (r, m) = unsafe { (T::splat(simd, rate.read()), T::splat(simd, momentum.read())) };
+    let has_velocity = native.program != Program::Descent;
+    let mut i = 0;
+    // SAFETY: the caller's; the last vector is masked.
     unsafe {
-        let (r, m) = (T::splat(simd, rate.read()), T::splat(simd, momentum.read()));
-        let mut i = 0;
-        while i < len {
-            let mask = T::first(simd, (len - i).min(lanes));
-            let whole = len - i >= lanes;
-            let load = |of: *const T| if whole { T::load::<S>(at(of, i)) } else { T::load_masked(simd, mask, at(of, i)) };
-            let store = |of: *mut T, vector: T::Vector<S>| {
-                if whole { T::store::<S>(to(of, i), vector) } else { T::store_masked(simd, mask, to(of, i), vector) }
-            };
-            let step = T::vector_mul(simd, r, load(gradient));
-            let p = load(parameter);
-            if native.program == Program::Descent {
-                store(next_parameter, T::vector_sub(simd, p, step));
-            } else {
-                let v = T::vector_sub(simd, T::vector_mul(simd, m, load(velocity)), step);
-                let by = match native.program {
-                    Program::Nesterov => T::vector_sub(simd, T::vector_mul(simd, m, v), step),
-                    Program::Momentum | Program::Descent => v,
-                };
-                store(next_velocity, v);
-                store(next_parameter, T::vector_add(simd, p, by));
+        while i + lanes <= len {
+            claim(to(next_parameter, i + AHEAD), lanes);
+            let old = if has_velocity { T::load::<S>(at(velocity, i)) } else { m };
+            let (v, p) = next::<S, T>(simd, native.program, r, m, [T::load::<S>(at(gradient, i)), old, T::load::<S>(at(parameter, i))]);
+            if has_velocity {
+                claim(to(next_velocity, i + AHEAD), lanes);
+                T::store::<S>(to(next_velocity, i), v);
             }
+            T::store::<S>(to(next_parameter, i), p);
             i += lanes;
+        }
+        if i < len {
+            let mask = T::first(simd, len - i);
+            let load = |of: *const T| T::load_masked(simd, mask, at(of, i));
+            let old = if has_velocity { load(velocity) } else { m };
+            let (v, p) = next::<S, T>(simd, native.program, r, m, [load(gradient), old, load(parameter)]);
+            if has_velocity {
+                T::store_masked(simd, mask, to(next_velocity, i), v);
+            }
+            T::store_masked(simd, mask, to(next_parameter, i), p);
+        }
+    }
+}
+
+/// The next velocity and parameter.
+#[inline(always)]
+fn next<S: Simd, T: Real>(
+    simd: S,
+    program: Program,
+    rate: T::Vector<S>,
+    momentum: T::Vector<S>,
+    [gradient, velocity, parameter]: [T::Vector<S>; 3],
+) -> (T::Vector<S>, T::Vector<S>) {
+    let step = T::vector_mul(simd, rate, gradient);
+    let v = T::vector_sub(simd, T::vector_mul(simd, momentum, velocity), step);
+    match program {
+        Program::Descent => (v, T::vector_sub(simd, parameter, step)),
+        Program::Momentum => (v, T::vector_add(simd, parameter, v)),
+        Program::Nesterov => {
+            let by = T::vector_sub(simd, T::vector_mul(simd, momentum, v), step);
+            (v, T::vector_add(simd, parameter, by))
         }
     }
 }

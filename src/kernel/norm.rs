@@ -2,6 +2,7 @@
 //! [`BatchNormTrain`](crate::ops::BatchNormTrain) and [`BatchNormGrad`](crate::ops::BatchNormGrad).
 
 use super::Real;
+use super::claim::claim;
 use super::simd::Level;
 
 /// A range of the channels of `(outer, channels, inner)`.
@@ -45,6 +46,17 @@ impl Window {
         unsafe { std::slice::from_raw_parts_mut(start.add(from), len) }
     }
 
+    /// Asks for the lines of the result, if they are few enough to stay.
+    #[inline(always)]
+    fn claim<T>(self, y: *mut T) {
+        const MOST_BYTES: usize = 64 << 10;
+        if self.inner == 1 && self.outer * self.width() * size_of::<T>() <= MOST_BYTES {
+            for outer in 0..self.outer {
+                claim(y.wrapping_add(self.span(outer, 0).0), self.width());
+            }
+        }
+    }
+
     #[inline(always)]
     fn span(self, outer: usize, channel: usize) -> (usize, usize) {
         let at = (outer * self.channels + self.from + channel) * self.inner;
@@ -84,6 +96,7 @@ pub(crate) unsafe fn batch_norm_train<T: Real>(
     level.vectorise(
         #[inline(always)]
         || {
+            window.claim(y);
             // SAFETY: the caller's.
             unsafe {
                 // γ stands in where the sum uses no vector of channels.
@@ -156,6 +169,7 @@ pub(crate) unsafe fn batch_norm_grad<T: Real>(
     level.vectorise(
         #[inline(always)]
         || {
+            window.claim(dx);
             // SAFETY: the caller's.
             unsafe {
                 for c in 0..width {
@@ -225,13 +239,15 @@ impl<T: Real> Sum<'_, T> {
         totals.fill(T::ZERO);
         // SAFETY: the caller's.
         let lines = |o: usize, c: usize| unsafe { (window.line(self.a, o, c), window.line(self.b, o, c)) };
+        // A length that the compiler can see, so that it needs no bounds checks and makes vectors.
+        let rows_of = |o: usize| (&lines(o, 0).0[..width], &lines(o, 0).1[..width]);
         if window.inner == 1 {
             for block in (0..window.outer).step_by(BLOCK) {
                 partial.fill(T::ZERO);
                 let end = window.outer.min(block + BLOCK);
                 let mut o = block;
                 while o + ROWS <= end {
-                    let rows: [(&[T], &[T]); ROWS] = std::array::from_fn(|row| lines(o + row, 0));
+                    let rows: [(&[T], &[T]); ROWS] = std::array::from_fn(|row| rows_of(o + row));
                     for c in 0..width {
                         let mut sum = partial[c];
                         for (a, b) in rows {
@@ -242,7 +258,7 @@ impl<T: Real> Sum<'_, T> {
                     o += ROWS;
                 }
                 for o in o..end {
-                    let (a, b) = lines(o, 0);
+                    let (a, b) = rows_of(o);
                     for c in 0..width {
                         partial[c] += f(a[c], b[c], p[c], q[c]);
                     }
@@ -284,6 +300,7 @@ impl<T: Real> Each<'_, T> {
             for o in 0..window.outer {
                 if window.inner == 1 {
                     let (a, b, y) = (window.line(self.a, o, 0), window.line(self.b, o, 0), window.line_mut(y, o, 0));
+                    let (a, b, y) = (&a[..width], &b[..width], &mut y[..width]);
                     for c in 0..width {
                         y[c] = f(a[c], b[c], [p[c], q[c], r[c], s[c]]);
                     }

@@ -21,6 +21,9 @@ pub(crate) trait Real:
     const ZERO: Self;
     const ONE: Self;
 
+    /// The number that a byte is.
+    fn from_byte(byte: u8) -> Self;
+
     /// A vector register of an instruction set.
     type Vector<S: Simd>: Copy;
     /// Which lanes of a vector are in memory.
@@ -45,9 +48,6 @@ pub(crate) trait Real:
 
     /// `a·b`.
     fn vector_mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-
-    /// The sum of the lanes, in an order that the instruction set fixes.
-    fn vector_sum<S: Simd>(simd: S, vector: Self::Vector<S>) -> Self;
 
     /// The first `count` lanes.
     fn first<S: Simd>(simd: S, count: usize) -> Self::Mask<S>;
@@ -86,11 +86,16 @@ pub(crate) trait Real:
 }
 
 macro_rules! real {
-    ($float:ident, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $mul:ident, $sum:ident,
+    ($float:ident, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $mul:ident,
      $between:ident, $index:ty, $load:ident, $store:ident) => {
         impl Real for $float {
             const ZERO: $float = 0.0;
             const ONE: $float = 1.0;
+
+            #[inline(always)]
+            fn from_byte(byte: u8) -> $float {
+                $float::from(byte)
+            }
 
             type Vector<S: Simd> = S::$vector;
             type Mask<S: Simd> = MemMask<S::$mask>;
@@ -121,11 +126,6 @@ macro_rules! real {
             }
 
             #[inline(always)]
-            fn vector_sum<S: Simd>(simd: S, vector: S::$vector) -> $float {
-                simd.$sum(vector)
-            }
-
-            #[inline(always)]
             fn first<S: Simd>(simd: S, count: usize) -> MemMask<S::$mask> {
                 simd.$between(0, count as $index)
             }
@@ -146,10 +146,10 @@ macro_rules! real {
 }
 
 real!(
-    f32, f32s, m32s, splat_f32s, mul_add_e_f32s, add_f32s, sub_f32s, mul_f32s, reduce_sum_f32s, mask_between_m32s, u32,
+    f32, f32s, m32s, splat_f32s, mul_add_e_f32s, add_f32s, sub_f32s, mul_f32s, mask_between_m32s, u32,
     mask_load_ptr_f32s, mask_store_ptr_f32s
 );
 real!(
-    f64, f64s, m64s, splat_f64s, mul_add_e_f64s, add_f64s, sub_f64s, mul_f64s, reduce_sum_f64s, mask_between_m64s, u64,
+    f64, f64s, m64s, splat_f64s, mul_add_e_f64s, add_f64s, sub_f64s, mul_f64s, mask_between_m64s, u64,
     mask_load_ptr_f64s, mask_store_ptr_f64s
 );

@@ -26,6 +26,12 @@ impl Level {
         Level(Arch::Scalar)
     }
 
+    /// Whether kernels written for AVX2 itself may run.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_avx2(self) -> bool {
+        !matches!(self.0, Arch::Scalar)
+    }
+
     /// Runs a kernel written for pulp's vectors.
     pub(crate) fn dispatch<K: WithSimd>(self, kernel: K) -> K::Output {
         self.0.dispatch(kernel)

@@ -58,8 +58,7 @@ pub(super) fn choose(plan: &mut Plan) {
                 {
                     let (rows, columns) = ((gemm.b.row_stride, gemm.k), (gemm.b.column_stride, gemm.n));
                     let plain = ((blocks.columns, blocks.rows), (1, blocks.columns));
-                    let along_rows = gemm.a.column_stride == 1 || gemm.k == 1;
-                    if (rows, columns) == plain || ((columns, rows) == plain && along_rows) {
+                    if (rows, columns) == plain || (columns, rows) == plain {
                         multiplied[state] |= (rows, columns) == plain;
                         fine.push(state);
                     }

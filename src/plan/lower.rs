@@ -378,7 +378,7 @@ impl Lowering<'_> {
 }
 
 /// Rows from which a packed panel of the right operand is used often enough to pay.
-pub(crate) const MANY_ROWS: usize = 64;
+const MANY_ROWS: usize = 64;
 
 /// Bytes between the rows of the right operand from which reading it in place misses the caches.
 const FAR: usize = 2048;

@@ -25,7 +25,6 @@ mod view;
 
 pub(crate) use blocks::Blocks;
 pub use cost::Costs;
-pub(crate) use lower::MANY_ROWS;
 pub(crate) use memory::{ALIGNMENT, CHUNK, GEMM_SCRATCH};
 pub(crate) use native::{Native, Program};
 pub(crate) use schedule::Phase;

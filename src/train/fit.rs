@@ -144,6 +144,7 @@ impl Trainer {
         let (epoch, steps) = (self.epochs_done + 1, order.len().div_ceil(batch_size));
         let mut full = self.take_compiled(Stage::Training, batch_size)?;
         let mut states = self.weights.lend(full.run.plan().states());
+        full.run.hold(&states)?;
         let sources: Vec<&Samples> = examples.inputs.iter().chain(&examples.targets).collect();
         let mut stopped = tell(Event::EpochStarted { epoch, steps }).is_break();
         let mut sums = Sums::default();
@@ -151,13 +152,9 @@ impl Trainer {
         let mut outcome = Ok(());
         for (index, rows) in order.chunks(batch_size).enumerate() {
             let outcome_of_step = if rows.len() == batch_size {
-                step(&mut full, &sources, rows, &mut states, &mut sums)
+                full.step_held(&sources, rows).map(|()| sums.add(&full.run, rows.len())).map_err(TrainError::from)
             } else {
-                self.take_compiled(Stage::Training, rows.len()).and_then(|mut short| {
-                    let outcome = step(&mut short, &sources, rows, &mut states, &mut sums);
-                    self.keep_compiled(Stage::Training, rows.len(), short);
-                    outcome
-                })
+                self.short_step(&mut full, &sources, rows, &mut states, &mut sums)
             };
             let loss = match outcome_of_step {
                 Ok(loss) => loss,
@@ -182,12 +179,31 @@ impl Trainer {
             }
         }
         let seconds = started.elapsed().as_secs_f64();
+        let released = full.run.release(&mut states);
         self.weights.give_back(full.run.plan().states(), states);
         self.keep_compiled(Stage::Training, batch_size, full);
+        released?;
         outcome?;
         self.epochs_done += 1;
         let (loss, metrics) = sums.means();
         Ok(Outcome { record: EpochRecord { epoch, seconds, steps, loss, metrics, validation: None }, stopped })
+    }
+
+    /// One step on fewer examples than the others, by an executable of its own, which the states pass through.
+    fn short_step(
+        &mut self,
+        full: &mut Compiled,
+        sources: &[&Samples],
+        rows: &[u32],
+        states: &mut [Tensor],
+        sums: &mut Sums,
+    ) -> Result<f64, TrainError> {
+        let mut short = self.take_compiled(Stage::Training, rows.len())?;
+        full.run.release(states)?;
+        let outcome = short.step(sources, rows, states).map(|()| sums.add(&short.run, rows.len()));
+        full.run.hold(states)?;
+        self.keep_compiled(Stage::Training, rows.len(), short);
+        Ok(outcome?)
     }
 }
 
@@ -203,15 +219,4 @@ fn guilty_example(compiled: &Compiled, error: &RunError, rows: &[u32]) -> Option
 struct Outcome {
     record: EpochRecord,
     stopped: bool,
-}
-
-fn step(
-    compiled: &mut Compiled,
-    sources: &[&Samples],
-    rows: &[u32],
-    states: &mut [Tensor],
-    sums: &mut Sums,
-) -> Result<f64, TrainError> {
-    compiled.step(sources, rows, states)?;
-    Ok(sums.add(&compiled.run, rows.len()))
 }

@@ -3,6 +3,7 @@
 use super::TrainError;
 use crate::data::ImageSet;
 use crate::ir::{DType, Tensor, TensorData};
+use crate::kernel::{Level, Real, bytes};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ pub struct Samples {
 
 #[derive(Debug)]
 enum Data {
-    Bytes { bytes: Vec<u8>, scaled: Box<[f64; 256]> },
+    Bytes { bytes: Vec<u8>, divisor: f64 },
     Values(TensorData),
 }
 
@@ -54,15 +55,13 @@ impl Samples {
             let help = "give a finite number other than 0, such as 255.0";
             return Err(TrainError::Setting { name: "the divisor of the bytes", value: divisor.to_string(), help });
         }
-        let scaled = Box::new(std::array::from_fn(|byte| byte as f64 / divisor));
         let len = bytes.len() / each;
-        Ok(Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Bytes { bytes, scaled }) })
+        Ok(Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Bytes { bytes, divisor }) })
     }
 
     /// The pixels of an image set, scaled to [0, 1].
     pub fn images(set: &ImageSet) -> Samples {
-        let scaled = Box::new(std::array::from_fn(|byte| byte as f64 / 255.0));
-        let data = Data::Bytes { bytes: set.images().to_vec(), scaled };
+        let data = Data::Bytes { bytes: set.images().to_vec(), divisor: 255.0 };
         Samples { shape: vec![set.rows(), set.cols()], len: set.len(), data: Arc::new(data) }
     }
 
@@ -121,13 +120,14 @@ impl Samples {
     pub(super) fn gather(&self, rows: &[u32], batch: &mut Tensor) {
         let each: usize = self.shape.iter().product();
         match (&*self.data, batch.data_mut()) {
-            (Data::Bytes { bytes, scaled }, TensorData::F32(out)) => {
-                let scaled: [f32; 256] = std::array::from_fn(|byte| scaled[byte] as f32);
-                gather(bytes, rows, each, out, |byte| scaled[usize::from(byte)]);
+            // A quotient of f32 is the nearest float, as the quotient of f64 rounded to f32 is.
+            (Data::Bytes { bytes, divisor }, TensorData::F32(out)) if f64::from(*divisor as f32) == *divisor => {
+                divide(bytes, rows, each, *divisor as f32, out);
             }
-            (Data::Bytes { bytes, scaled }, TensorData::F64(out)) => {
-                gather(bytes, rows, each, out, |byte| scaled[usize::from(byte)]);
+            (Data::Bytes { bytes, divisor }, TensorData::F32(out)) => {
+                gather(bytes, rows, each, out, |byte| (f64::from(byte) / divisor) as f32);
             }
+            (Data::Bytes { bytes, divisor }, TensorData::F64(out)) => divide(bytes, rows, each, *divisor, out),
             (Data::Bytes { bytes, .. }, TensorData::I32(out)) => gather(bytes, rows, each, out, i32::from),
             (Data::Values(TensorData::F32(values)), TensorData::F32(out)) => gather(values, rows, each, out, |v| v),
             (Data::Values(TensorData::F32(values)), TensorData::F64(out)) => gather(values, rows, each, out, f64::from),
@@ -153,6 +153,13 @@ impl Samples {
             (Data::Values(TensorData::I32(_)), dtype) => dtype.is_float() || dtype == DType::I32,
             (Data::Values(TensorData::Bool(_)), _) => false,
         }
+    }
+}
+
+fn divide<T: Real>(bytes: &[u8], rows: &[u32], each: usize, divisor: T, to: &mut [T]) {
+    let level = Level::widest();
+    for (&row, to) in rows.iter().zip(to.chunks_exact_mut(each.max(1))) {
+        bytes::divide(level, &bytes[row as usize * each..][..each], divisor, to);
     }
 }
 

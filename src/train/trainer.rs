@@ -5,7 +5,7 @@ use super::samples::{Examples, Samples};
 use super::step::{LOSS, PassLog, Recipe};
 use super::weights::Weights;
 use super::{Evaluation, Loss, Metric, Optimizer};
-use crate::exec::Executable;
+use crate::exec::{Executable, Options, RunError};
 use crate::interchange::{WeightsError, safetensors};
 use crate::ir::{Bindings, DType, Dim, Element, Graph, Shape, Symbol, Tensor, TensorType};
 use crate::nn::Model;
@@ -98,17 +98,23 @@ pub(super) struct Compiled {
 
 impl Compiled {
     /// Gathers the given examples and runs once.
-    pub(super) fn step(
-        &mut self,
-        sources: &[&Samples],
-        rows: &[u32],
-        states: &mut [Tensor],
-    ) -> Result<(), crate::exec::RunError> {
+    pub(super) fn step(&mut self, sources: &[&Samples], rows: &[u32], states: &mut [Tensor]) -> Result<(), RunError> {
+        self.gather(sources, rows);
+        let feeds: SmallVec<[&Tensor; 8]> = self.batch.iter().collect();
+        self.run.run(&feeds, states)
+    }
+
+    /// As [`Compiled::step`], over the states that the executable holds.
+    pub(super) fn step_held(&mut self, sources: &[&Samples], rows: &[u32]) -> Result<(), RunError> {
+        self.gather(sources, rows);
+        let feeds: SmallVec<[&Tensor; 8]> = self.batch.iter().collect();
+        self.run.run_held(&feeds)
+    }
+
+    fn gather(&mut self, sources: &[&Samples], rows: &[u32]) {
         for (source, tensor) in sources.iter().zip(&mut self.batch) {
             source.gather(rows, tensor);
         }
-        let feeds: SmallVec<[&Tensor; 8]> = self.batch.iter().collect();
-        self.run.run(&feeds, states)
     }
 }
 
@@ -330,7 +336,8 @@ impl Trainer {
             return Ok(compiled);
         }
         let bindings = Bindings::from([(Symbol::new("batch"), size)]);
-        let mut run = Executable::new(self.graph(stage).clone(), &bindings)?;
+        let options = Options { holds_state: stage == Stage::Training, ..Options::default() };
+        let mut run = Executable::with(self.graph(stage).clone(), &bindings, &options)?;
         if stage == Stage::Training {
             run.guard(LOSS);
         }

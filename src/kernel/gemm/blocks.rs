@@ -2,10 +2,10 @@
 
 use super::pack::{PANEL, copy_panel};
 use super::tile::Tiles;
-use super::{MatrixRef, Product, dots, row, tile};
+use super::{MatrixRef, Product, row, tile};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
-use crate::plan::{Blocks, MANY_ROWS};
+use crate::plan::Blocks;
 use std::ops::Range;
 
 /// `c = a·b` for a range of columns of `b`, which begins and ends with a block.
@@ -30,16 +30,11 @@ pub(crate) unsafe fn product_of_blocks<T: Real>(level: Level, p: Product<T>, blo
 /// As [`product_of_blocks`], where `c` has a column for each of the `rows`; `scratch` as in [`product`](super::product).
 pub(crate) unsafe fn product_of_transposed_blocks<T: Real>(
     level: Level,
-    whole: usize,
     p: Product<T>,
     blocks: Blocks,
     rows: Range<usize>,
     scratch: *mut T,
 ) {
-    if whole < MANY_ROWS {
-        // SAFETY: the caller's.
-        return unsafe { dots::dots(level, p, blocks, rows) };
-    }
     let [depth, widest] = [PANEL[0], PANEL[1] * 4 / size_of::<T>()];
     for first in rows.clone().step_by(widest) {
         let width = widest.min(rows.end - first);
@@ -54,10 +49,7 @@ pub(crate) unsafe fn product_of_transposed_blocks<T: Real>(
                     let source = MatrixRef { start: block, row_stride: 1, column_stride: stride };
                     let target = scratch.add((column - from) * width);
                     let count = stride.min(to - column);
-                    level.vectorise(
-                        #[inline(always)]
-                        || copy_panel(source, count, width, target),
-                    );
+                    copy_panel(level, source, count, width, target);
                 }
                 let a = MatrixRef { start: p.a.start.wrapping_add(from * p.a.column_stride), ..p.a };
                 let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };

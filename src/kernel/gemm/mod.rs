@@ -13,10 +13,10 @@
 
 mod blocks;
 mod by_faer;
-mod dots;
 mod pack;
 mod row;
 mod tile;
+mod transpose;
 
 pub(crate) use blocks::{product_of_blocks, product_of_transposed_blocks};
 

@@ -1,6 +1,7 @@
 //! Products whose `b` is copied panel by panel, so that its rows lie one after another.
 
 use super::tile::{Tiles, VECTORS};
+use super::transpose::transpose;
 use super::{MatrixRef, Product};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
@@ -15,9 +16,6 @@ pub(super) const PANEL: [usize; 2] = [DEPTH, VECTORS * WIDEST];
 /// Lanes of the widest vector.
 const WIDEST: usize = 16;
 
-/// Rows of a transposed panel that are written together, so that the lines they are on stay in the first-level cache.
-const STRIP: usize = 16;
-
 /// # Safety
 /// As [`product`](super::product).
 pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch: *mut T) {
@@ -31,10 +29,7 @@ pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch:
             // SAFETY: the caller vouches for the product; a panel has at most `DEPTH` rows of `widest` elements.
             unsafe {
                 let source = b.start.wrapping_add(from * b.row_stride + column * b.column_stride);
-                level.vectorise(
-                    #[inline(always)]
-                    || copy_panel(MatrixRef { start: source, ..b }, depth, width, scratch),
-                );
+                copy_panel(level, MatrixRef { start: source, ..b }, depth, width, scratch);
                 let a = MatrixRef { start: a.start.wrapping_add(from * a.column_stride), ..a };
                 let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
                 let product = Product { k: depth, n: width, a, b, c: c.add(column), ..product };
@@ -52,27 +47,20 @@ pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch:
 ///
 /// # Safety
 /// `from` is readable over that window and `to` writable for `depth·width` elements.
-#[inline(always)]
-pub(super) unsafe fn copy_panel<T: Real>(from: MatrixRef<T>, depth: usize, width: usize, to: *mut T) {
+pub(super) unsafe fn copy_panel<T: Real>(level: Level, from: MatrixRef<T>, depth: usize, width: usize, to: *mut T) {
     // SAFETY: the caller's.
     unsafe {
-        if from.column_stride == 1 {
-            for row in 0..depth {
-                std::ptr::copy_nonoverlapping(from.start.add(row * from.row_stride), to.add(row * width), width);
-            }
-            return;
+        if from.row_stride == 1 && from.column_stride != 1 {
+            return transpose(level, from.start, from.column_stride, [depth, width], to);
         }
-        for strip in (0..depth).step_by(STRIP) {
-            let rows = STRIP.min(depth - strip);
+        for row in 0..depth {
+            let (source, target) = (from.start.add(row * from.row_stride), to.add(row * width));
+            if from.column_stride == 1 {
+                std::ptr::copy_nonoverlapping(source, target, width);
+                continue;
+            }
             for column in 0..width {
-                let (mut source, mut target) = (
-                    from.start.wrapping_add(strip * from.row_stride + column * from.column_stride),
-                    to.wrapping_add(strip * width + column),
-                );
-                for _ in 0..rows {
-                    target.write(source.read());
-                    (source, target) = (source.wrapping_add(from.row_stride), target.wrapping_add(width));
-                }
+                target.add(column).write(source.add(column * from.column_stride).read());
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use super::Product;
 use crate::kernel::Real;
+use crate::kernel::claim::claim;
 use crate::kernel::simd::Level;
 use pulp::{Simd, WithSimd};
 
@@ -108,6 +109,9 @@ impl<T: Real> Tiles<T> {
         // SAFETY: the caller's; the partial vector is masked.
         unsafe {
             let c = c.add(row * c_stride + column);
+            for row in 0..ROWS {
+                claim(c.wrapping_add(row * c_stride), N * lanes);
+            }
             let mut sums = [[T::splat(simd, T::ZERO); N]; ROWS];
             if self.accumulate {
                 for (r, sums) in sums.iter_mut().enumerate() {

@@ -349,7 +349,7 @@ proptest! {
         let mut place = values.clone();
         place.push(7.5);
         // SAFETY: the operand and the result are one vector, of more elements than are taken.
-        with_function!(op, F, unsafe { super::each::<F, f64>(place.as_ptr(), place.as_mut_ptr(), values.len()) });
+        with_function!(op, F, unsafe { super::each::<F, f64>(crate::kernel::Level::widest(), place.as_ptr(), place.as_mut_ptr(), values.len()) });
         let apart = of(op, &values).pop().map_or(Vec::new(), |(_, y)| y);
         prop_assert!(place.iter().zip(&apart).all(|(&a, &b)| same(a, b)));
         prop_assert_eq!(place[values.len()], 7.5);
