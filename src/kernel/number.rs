@@ -2,7 +2,7 @@
 
 use crate::ir::Element;
 use crate::reference::Number;
-use pulp::{MemMask, Simd};
+use pulp::{MemMask, Scalar, Simd};
 
 /// `f32` or `f64`, with the operators that inner loops use.
 pub(crate) trait Real:
@@ -33,6 +33,9 @@ pub(crate) trait Real:
     fn lanes<S: Simd>() -> usize {
         size_of::<Self::Vector<S>>() / size_of::<Self>()
     }
+
+    /// The lane of a vector that has one.
+    fn only(vector: Self::Vector<Scalar>) -> Self;
 
     /// The value in every lane.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
@@ -99,6 +102,11 @@ macro_rules! real {
 
             type Vector<S: Simd> = S::$vector;
             type Mask<S: Simd> = MemMask<S::$mask>;
+
+            #[inline(always)]
+            fn only(vector: $float) -> $float {
+                vector
+            }
 
             #[inline(always)]
             fn splat<S: Simd>(simd: S, value: $float) -> S::$vector {
