@@ -35,7 +35,9 @@ impl Held {
         for (index, tensor) in states.iter().enumerate() {
             let from = data_pointer(tensor.data());
             // SAFETY: both sides hold the elements of the planned shape, and are apart.
-            unsafe { transfer(from, self.pointer(index), tensor.len(), tensor.dtype().size(), plan.layouts[index], true) };
+            unsafe {
+                transfer(from, self.pointer(index), tensor.len(), tensor.dtype().size(), plan.layouts[index], true)
+            };
         }
     }
 

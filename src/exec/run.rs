@@ -3,11 +3,13 @@
 use super::worker::{Span, Worker, Workers};
 use crate::ir::DType;
 use crate::kernel::copy::{Walk, copy};
-use crate::kernel::gemm::{MatrixRef, Product, product, product_of_blocks, product_of_transposed_blocks};
+use crate::kernel::gemm::{MatrixRef, Product, copy_panel, product, product_of_blocks, product_of_transposed_blocks};
 use crate::kernel::map::{self, MapMemory, Stretches};
 use crate::kernel::norm::{self, Window};
 use crate::kernel::{Level, Real, index, reduce};
-use crate::plan::{ALIGNMENT, BufferId, CHUNK, Gemm, GemmMap, MapCode, Matrix, Plan, Split, Step, StepKind};
+use crate::plan::{
+    ALIGNMENT, BufferId, CHUNK, GEMM_SCRATCH, Gemm, GemmMap, MapCode, Matrix, Method, Plan, Split, Step, StepKind,
+};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -279,6 +281,28 @@ impl Run<'_> {
         Product { m: rows.len(), k: gemm.k, n: columns.len(), a, b, c, c_stride }
     }
 
+    /// Columns of the right operand, one row after another, if that pays and they fit.
+    ///
+    /// # Safety
+    /// As [`Run::kernel`]; `scratch` is what the plan asked for.
+    unsafe fn packed_columns<T: Real>(
+        &self,
+        gemm: &Gemm,
+        columns: &Range<usize>,
+        scratch: *mut T,
+    ) -> Option<MatrixRef<T>> {
+        const FEWEST_ROWS: usize = 64;
+        if gemm.k < FEWEST_ROWS || gemm.k * columns.len() > GEMM_SCRATCH {
+            return None;
+        }
+        // SAFETY: the caller's; the panel fits.
+        unsafe {
+            let b = self.window::<T>(gemm, 0, 0..0, columns.clone(), scratch, 0).b;
+            copy_panel(self.level, b, gemm.k, columns.len(), scratch);
+        }
+        Some(MatrixRef { start: scratch.cast_const(), row_stride: columns.len(), column_stride: 1 })
+    }
+
     /// Computes the product window by window into scratch, and runs the map over each.
     ///
     /// # Safety
@@ -307,11 +331,15 @@ impl Run<'_> {
             outputs.extend(code.outputs.iter().map(|output| self.pointers[output.buffer]));
             for column in columns.clone().step_by(*width) {
                 let columns = column..columns.end.min(column + width);
+                // Many rows of the right operand are packed once for all windows over these columns.
+                let packed = self.packed_columns::<T>(gemm, &columns, packing.cast());
                 for row in rows.clone().step_by(*height) {
                     let rows = row..rows.end.min(row + height);
                     let (len, stride) = (columns.len(), gemm.n);
-                    let window = self.window(gemm, 0, rows.clone(), columns.clone(), panel.cast::<T>(), len);
-                    product(self.level, gemm.method, window, packing.cast());
+                    let mut window = self.window(gemm, 0, rows.clone(), columns.clone(), panel.cast::<T>(), len);
+                    window.b = packed.unwrap_or(window.b);
+                    let method = if packed.is_some() { Method::Tile } else { gemm.method };
+                    product(self.level, method, window, packing.cast());
                     // Whole rows are one stretch; otherwise the window's rows are as far apart as the map's are not.
                     let (whole, first) = match blocks {
                         Some(blocks) => (true, blocks.at(row, column)),

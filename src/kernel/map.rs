@@ -370,9 +370,15 @@ unsafe fn multiply<S: Simd, T: Real>(simd: S, then: Then, operands: [*mut T; 3],
         };
     }
     rows!(
-        Add |a, b, c| T::vector_add(simd, T::vector_mul(simd, a, b), c),
-        Subtract |a, b, c| T::vector_sub(simd, T::vector_mul(simd, a, b), c),
-        SubtractFrom |a, b, c| T::vector_sub(simd, c, T::vector_mul(simd, a, b))
+        Add | a,
+        b,
+        c | T::vector_add(simd, T::vector_mul(simd, a, b), c),
+        Subtract | a,
+        b,
+        c | T::vector_sub(simd, T::vector_mul(simd, a, b), c),
+        SubtractFrom | a,
+        b,
+        c | T::vector_sub(simd, c, T::vector_mul(simd, a, b))
     );
 }
 

@@ -15,15 +15,8 @@ const AHEAD: usize = 512;
 /// # Safety
 /// As [`map::run`](super::map::run), for these elements.
 #[inline(always)]
-pub(super) unsafe fn run<S: Simd, T: Real>(
-    simd: S,
-    native: &Native,
-    memory: &MapMemory<'_>,
-    first: usize,
-    len: usize,
-) {
-    let [gradient, rate, velocity, momentum, parameter] =
-        native.inputs.map(|input| memory.inputs[input].cast::<T>());
+pub(super) unsafe fn run<S: Simd, T: Real>(simd: S, native: &Native, memory: &MapMemory<'_>, first: usize, len: usize) {
+    let [gradient, rate, velocity, momentum, parameter] = native.inputs.map(|input| memory.inputs[input].cast::<T>());
     let [next_velocity, next_parameter] = native.outputs.map(|output| memory.outputs[output].cast::<T>());
     let at = |of: *const T, i: usize| of.wrapping_add(first + i);
     let to = |of: *mut T, i: usize| of.wrapping_add(first + i);
@@ -37,7 +30,13 @@ pub(super) unsafe fn run<S: Simd, T: Real>(
         while i + lanes <= len {
             claim(to(next_parameter, i + AHEAD), lanes);
             let old = if has_velocity { T::load::<S>(at(velocity, i)) } else { m };
-            let (v, p) = next::<S, T>(simd, native.program, r, m, [T::load::<S>(at(gradient, i)), old, T::load::<S>(at(parameter, i))]);
+            let (v, p) = next::<S, T>(
+                simd,
+                native.program,
+                r,
+                m,
+                [T::load::<S>(at(gradient, i)), old, T::load::<S>(at(parameter, i))],
+            );
             if has_velocity {
                 claim(to(next_velocity, i + AHEAD), lanes);
                 T::store::<S>(to(next_velocity, i), v);

@@ -154,10 +154,30 @@ macro_rules! real {
 }
 
 real!(
-    f32, f32s, m32s, splat_f32s, mul_add_e_f32s, add_f32s, sub_f32s, mul_f32s, mask_between_m32s, u32,
-    mask_load_ptr_f32s, mask_store_ptr_f32s
+    f32,
+    f32s,
+    m32s,
+    splat_f32s,
+    mul_add_e_f32s,
+    add_f32s,
+    sub_f32s,
+    mul_f32s,
+    mask_between_m32s,
+    u32,
+    mask_load_ptr_f32s,
+    mask_store_ptr_f32s
 );
 real!(
-    f64, f64s, m64s, splat_f64s, mul_add_e_f64s, add_f64s, sub_f64s, mul_f64s, mask_between_m64s, u64,
-    mask_load_ptr_f64s, mask_store_ptr_f64s
+    f64,
+    f64s,
+    m64s,
+    splat_f64s,
+    mul_add_e_f64s,
+    add_f64s,
+    sub_f64s,
+    mul_f64s,
+    mask_between_m64s,
+    u64,
+    mask_load_ptr_f64s,
+    mask_store_ptr_f64s
 );

@@ -36,7 +36,9 @@ pub(super) fn splits(kind: &StepKind) -> SmallVec<[Split; 2]> {
     match kind {
         StepKind::Map(map) => smallvec![Split::columns(map.len)],
         // faer takes other kernels for very small windows and for single lines, which round in another way.
-        StepKind::Gemm(gemm) if gemm.method == Method::Faer && gemm.blocks.is_none() && !has_large_windows(gemm) => smallvec![],
+        StepKind::Gemm(gemm) if gemm.method == Method::Faer && gemm.blocks.is_none() && !has_large_windows(gemm) => {
+            smallvec![]
+        }
         StepKind::Gemm(gemm) if gemm.batch == 1 => {
             smallvec![Split::columns(gemm.n), Split::rows(gemm.m, gemm.n)]
         }

@@ -3,8 +3,8 @@
 
 use super::Pattern;
 use super::contract::contract;
-use super::native::recognise;
 use super::lower::Lowering;
+use super::native::recognise;
 use super::step::{MapCode, MapInput, MapInstruction, MapOp, MapOutput, Slot, StepKind};
 use crate::ir::{NodeId, Value};
 use crate::op::Op;

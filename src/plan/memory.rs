@@ -48,12 +48,15 @@ pub(super) fn lay_out(plan: &mut Plan) {
 /// Scratch that one worker needs for a step.
 fn scratch(kind: &StepKind) -> usize {
     let of_map = |map: &MapCode| (map.inputs.len() + map.scratch) * CHUNK * 8;
-    let of_gemm = |gemm: &Gemm| if gemm.method == Method::Packed || gemm.blocks.is_some() { GEMM_SCRATCH * gemm.dtype.size() } else { 0 };
+    let of_gemm = |gemm: &Gemm| {
+        if gemm.method == Method::Packed || gemm.blocks.is_some() { GEMM_SCRATCH * gemm.dtype.size() } else { 0 }
+    };
     match kind {
         StepKind::Map(map) => of_map(map),
         StepKind::Gemm(gemm) => of_gemm(gemm),
         StepKind::GemmMap(GemmMap { gemm, map, window, .. }) => {
-            of_map(map) + window[0] * window[1] * gemm.dtype.size() + of_gemm(gemm) + 2 * ALIGNMENT
+            let packing = GEMM_SCRATCH * gemm.dtype.size();
+            of_map(map) + window[0] * window[1] * gemm.dtype.size() + packing + 2 * ALIGNMENT
         }
         StepKind::BatchNormTrain { dtype, extent, .. } => 2 * extent[1] * dtype.size(),
         StepKind::BatchNormGrad { dtype, extent, .. } => 4 * extent[1] * dtype.size(),

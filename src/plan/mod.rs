@@ -149,7 +149,13 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn shared(graph: &Graph, bindings: &Bindings, threads: usize, costs: &Costs, held: bool) -> Result<Plan, PlanError> {
+    pub fn shared(
+        graph: &Graph,
+        bindings: &Bindings,
+        threads: usize,
+        costs: &Costs,
+        held: bool,
+    ) -> Result<Plan, PlanError> {
         let legal = legalise::legalise(graph)?;
         if cfg!(debug_assertions) {
             verify(&legal).map_err(|errors| PlanError::Graph(Box::new(errors)))?;

@@ -37,8 +37,7 @@ const STEP: Expression = Op(Binary::Mul, &Role(1), &Role(0));
 const VELOCITY: Expression = Op(Binary::Sub, &Op(Binary::Mul, &Role(3), &Role(2)), &STEP);
 const DESCENT: Expression = Op(Binary::Sub, &Role(4), &STEP);
 const MOMENTUM: Expression = Op(Binary::Add, &Role(4), &VELOCITY);
-const NESTEROV: Expression =
-    Op(Binary::Add, &Role(4), &Op(Binary::Sub, &Op(Binary::Mul, &Role(3), &VELOCITY), &STEP));
+const NESTEROV: Expression = Op(Binary::Add, &Role(4), &Op(Binary::Sub, &Op(Binary::Mul, &Role(3), &VELOCITY), &STEP));
 
 /// The velocity and parameter that a program computes.
 const PROGRAMS: [(Program, Option<&Expression>, &Expression); 3] = [
@@ -66,8 +65,12 @@ pub(super) fn recognise(map: &MapCode) -> Option<Native> {
             let dtype = map.outputs[last].dtype;
             let used = roles.iter().flatten().count();
             let inputs = roles.map(|role| role.unwrap_or(0));
-            (fits && used == map.inputs.len() && dtype.is_float())
-                .then_some(Native { program, dtype, inputs, outputs: [first, last] })
+            (fits && used == map.inputs.len() && dtype.is_float()).then_some(Native {
+                program,
+                dtype,
+                inputs,
+                outputs: [first, last],
+            })
         })
     })
 }

@@ -25,7 +25,7 @@ impl Split {
     /// It depends on the extent alone, so that equal splits have equal shares.
     pub(crate) fn unit(self) -> usize {
         // Percent of the time of a full tile, for as many columns.
-        const WIDTHS: [(usize, usize); 3] = [(48, 100), (32, 104), (16, 150)];
+        const WIDTHS: [(usize, usize); 2] = [(32, 100), (16, 130)];
         let time = |&(width, percent): &(usize, usize)| {
             let half = self.extent.div_ceil(width) / 2 * width;
             percent * half.max(self.extent - half)

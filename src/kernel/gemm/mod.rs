@@ -19,6 +19,7 @@ mod tile;
 mod transpose;
 
 pub(crate) use blocks::{product_of_blocks, product_of_transposed_blocks};
+pub(crate) use pack::copy_panel;
 
 use super::Real;
 use super::simd::Level;

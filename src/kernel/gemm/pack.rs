@@ -47,7 +47,7 @@ pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch:
 ///
 /// # Safety
 /// `from` is readable over that window and `to` writable for `depth·width` elements.
-pub(super) unsafe fn copy_panel<T: Real>(level: Level, from: MatrixRef<T>, depth: usize, width: usize, to: *mut T) {
+pub(crate) unsafe fn copy_panel<T: Real>(level: Level, from: MatrixRef<T>, depth: usize, width: usize, to: *mut T) {
     // SAFETY: the caller's.
     unsafe {
         if from.row_stride == 1 && from.column_stride != 1 {

@@ -1,4 +1,5 @@
-//! Products by tiles of 8 × 3 vectors (4 × 3 where there are 16 registers), held in registers over the whole of `k`.
+//! Products by tiles of 8 × 3 or 12 × 2 vectors (4 × 3 or 6 × 2 where there are 16 registers), held in registers over the
+//! whole of `k`.
 //!
 //! For each `k`, a tile loads 3 vectors of a row of `b` and broadcasts 8 elements of a column of `a`, for 24 multiply-adds:
 //! half of what the load units could bring. So neither operand has to be packed as long as they come from cache.
@@ -33,42 +34,46 @@ impl<T: Real> WithSimd for Tiles<T> {
         // SAFETY: whoever made the tiles vouches for the memory.
         unsafe {
             if S::REGISTER_COUNT >= 32 {
-                self.columns::<S, 8>(simd);
+                self.columns::<S, 8, 12>(simd);
             } else {
-                self.columns::<S, 4>(simd);
+                self.columns::<S, 4, 6>(simd);
             }
         }
     }
 }
 
 impl<T: Real> Tiles<T> {
+    /// Panels of columns, by tiles of `WIDE` rows of three vectors and `TALL` rows of two or one.
+    ///
     /// # Safety
     /// As [`tiles`].
     #[inline(always)]
-    unsafe fn columns<S: Simd, const ROWS: usize>(&self, simd: S) {
+    unsafe fn columns<S: Simd, const WIDE: usize, const TALL: usize>(&self, simd: S) {
         let lanes = T::lanes::<S>();
         let (vectors, full) = (self.product.n.div_ceil(lanes), self.product.n / lanes);
         let mut done = 0;
         while done < vectors {
+            let column = done * lanes;
             // SAFETY: the caller's.
             unsafe {
                 done += match full - done {
-                    0 => self.rows::<S, ROWS, 1, true>(simd, done * lanes),
-                    1 => self.rows::<S, ROWS, 1, false>(simd, done * lanes),
+                    0 => self.rows::<S, TALL, WIDE, 1, true>(simd, column),
+                    1 => self.rows::<S, TALL, WIDE, 1, false>(simd, column),
                     // Two and two rather than three and one, which leaves the multipliers waiting.
-                    2 | 4 => self.rows::<S, ROWS, 2, false>(simd, done * lanes),
-                    _ => self.rows::<S, ROWS, VECTORS, false>(simd, done * lanes),
+                    2 | 4 => self.rows::<S, TALL, WIDE, 2, false>(simd, column),
+                    _ => self.rows::<S, WIDE, 4, VECTORS, false>(simd, column),
                 }
             }
         }
     }
 
-    /// The tiles of `N` vectors of columns; with a `TAIL`, the last vector is only as wide as the product.
+    /// The tiles of `N` vectors of columns: of `ROWS` rows, then of `FEWER`, of 4 and of one. With a `TAIL`, the last vector
+    /// is only as wide as the product.
     ///
     /// # Safety
     /// As [`tiles`], for the `N` vectors of columns from `column`.
     #[inline(always)]
-    unsafe fn rows<S: Simd, const ROWS: usize, const N: usize, const TAIL: bool>(
+    unsafe fn rows<S: Simd, const ROWS: usize, const FEWER: usize, const N: usize, const TAIL: bool>(
         &self,
         simd: S,
         column: usize,
@@ -81,7 +86,11 @@ impl<T: Real> Tiles<T> {
                 self.tile::<S, ROWS, N, TAIL>(simd, row, column);
                 row += ROWS;
             }
-            if ROWS > 4 && row + 4 <= m {
+            if FEWER > 4 && row + FEWER <= m {
+                self.tile::<S, FEWER, N, TAIL>(simd, row, column);
+                row += FEWER;
+            }
+            while ROWS > 4 && row + 4 <= m {
                 self.tile::<S, 4, N, TAIL>(simd, row, column);
                 row += 4;
             }

@@ -1,7 +1,7 @@
 //! Copies a transposed window, 8 × 8 elements at a time where the machine has AVX2.
 
-use crate::kernel::simd::Level;
 use crate::kernel::Real;
+use crate::kernel::simd::Level;
 
 /// Rows of the target that are written together, so that the lines they are on stay in the first-level cache.
 const STRIP: usize = 16;
@@ -36,13 +36,7 @@ pub(super) unsafe fn transpose<T: Real>(
 
 /// # Safety
 /// As [`transpose`], with rows of `to` that are `pitch` apart.
-unsafe fn one_by_one<T: Copy>(
-    from: *const T,
-    stride: usize,
-    [depth, width]: [usize; 2],
-    to: *mut T,
-    pitch: usize,
-) {
+unsafe fn one_by_one<T: Copy>(from: *const T, stride: usize, [depth, width]: [usize; 2], to: *mut T, pitch: usize) {
     for strip in (0..depth).step_by(STRIP) {
         for column in 0..width {
             for row in strip..depth.min(strip + STRIP) {

@@ -259,13 +259,7 @@ impl Window {
     /// # Safety
     /// As [`batch_norm_train`].
     #[inline(always)]
-    unsafe fn each<S: Simd, T: Real, F: Each>(
-        self,
-        simd: S,
-        [a, b]: [*const T; 2],
-        by_channel: [&[T]; 4],
-        y: *mut T,
-    ) {
+    unsafe fn each<S: Simd, T: Real, F: Each>(self, simd: S, [a, b]: [*const T; 2], by_channel: [&[T]; 4], y: *mut T) {
         // SAFETY: the caller's.
         unsafe {
             if self.inner == 1 && self.width() >= T::lanes::<S>() {
