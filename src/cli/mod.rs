@@ -1,5 +1,6 @@
 //! The command line: train, evaluate, and look at the tutorial network.
 
+mod bench;
 mod data;
 mod evaluate;
 mod export;
@@ -43,6 +44,10 @@ enum Command {
     Summary(SummaryArgs),
     /// Print a graph of the network as text or DOT, or the plan of its kernels.
     Graph(graph::Args),
+    /// Measure speed, beside other systems where their programs are given.
+    Bench(bench::Args),
+    #[command(hide = true)]
+    BenchSide(bench::SideArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,6 +85,8 @@ pub fn main() -> ExitCode {
         Command::Unfuse(args) => export::unfuse(&args),
         Command::Summary(args) => summary(&args),
         Command::Graph(args) => graph::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::BenchSide(args) => bench::run_side(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod arena;
+pub mod ceiling;
 mod executable;
 mod held;
 mod options;

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod bytes;
+pub(crate) mod ceiling;
 mod claim;
 pub(crate) mod copy;
 pub(crate) mod gemm;
