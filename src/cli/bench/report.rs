@@ -102,7 +102,7 @@ impl Row {
             Ratio::Faster => format!("{quotient:.2} x as fast"),
             Ratio::Share => format!("{:.1} % of it", quotient * 100.0),
             Ratio::Smaller => format!("1/{quotient:.2} of it"),
-            Ratio::Slower => format!("{quotient:.2} x as slow"),
+            Ratio::Slower => format!("{quotient:.2} x as long"),
         }
     }
 
@@ -118,6 +118,12 @@ impl Row {
         let (side, shown) = self.other.as_ref().map_or_else(Default::default, |cell| (cell.side.clone(), cell.shown()));
         let (ratio, target) = (self.shown_ratio(), self.shown_target());
         [self.name.clone(), self.ours.side.clone(), self.ours.shown(), side, shown, ratio, target]
+    }
+
+    /// All but the name, in one line.
+    pub(super) fn line(&self) -> String {
+        let [_, cells @ ..] = self.cells();
+        cells.join("  ").trim_end().to_owned()
     }
 
     fn json(&self, suite: &str) -> Value {

@@ -35,7 +35,10 @@ impl Bench<'_> {
         let Some(ours) = cells.next() else { return Ok(Vec::new()) };
         let row = |other| Row { name: name.to_owned(), ours: ours.clone(), other, ratio: Ratio::Faster, target: None };
         let others: Vec<Row> = cells.map(|cell| row(Some(cell))).collect();
-        Ok(if others.is_empty() { vec![row(None)] } else { others })
+        let rows = if others.is_empty() { vec![row(None)] } else { others };
+        // The table comes when the suite is done, which may be long from now.
+        rows.iter().for_each(|row| eprintln!("  {}", row.line()));
+        Ok(rows)
     }
 
     /// The workload, or a small one where only the machinery is tried.

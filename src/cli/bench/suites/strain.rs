@@ -70,7 +70,7 @@ impl Bench<'_> {
             if let Some(flop) = flop {
                 cell.unit = Unit::Operations(flop);
             }
-            let ours = side.name.starts_with("foldgrad");
+            let ours = side.name.starts_with("foldgrad ") && !side.name.contains("other build");
             rows.push(Row {
                 name: "4 x 2048, batch 512, training step".to_owned(),
                 ours: cell,
@@ -98,12 +98,11 @@ impl Bench<'_> {
             for (timed, condition) in variants.iter().flat_map(|timed| (1..conditions.len()).map(move |at| (timed, at)))
             {
                 let cell = |condition| Cell::of_variant(name, timed, condition, Unit::Time);
-                let mut idle = cell(0);
-                idle.side = "idle".to_owned();
+                let idle = timed.figures.is_ok().then(|| Cell { side: "idle".to_owned(), ..cell(0) });
                 rows.push(Row {
                     name: format!("tutorial, batch 32, {} of {cores} cores busy", conditions[condition]),
                     ours: cell(condition),
-                    other: Some(idle),
+                    other: idle,
                     ratio: Ratio::Slower,
                     target: None,
                 });
