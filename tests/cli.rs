@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// Parameters of the tutorial network, running statistics included.
 const PARAMETERS: u64 = 318_610;
 
-const COMMANDS: [&str; 7] = ["train", "evaluate", "explain", "export", "unfuse", "summary", "graph"];
+const COMMANDS: [&str; 8] = ["train", "evaluate", "explain", "export", "unfuse", "summary", "graph", "bench"];
 
 /// The program in a place of its own: no data by name, and nothing in the cache.
 struct Place(TempDir);

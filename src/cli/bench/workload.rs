@@ -130,7 +130,7 @@ impl Workload {
     fn labels(&self, count: u64) -> Vec<i32> {
         let label = |example: u64| {
             let noise = word(NOISE, example);
-            (if noise % 8 == 0 { (noise >> 32) % CLASSES } else { word(LABEL, example) % CLASSES }) as i32
+            (if noise.is_multiple_of(8) { (noise >> 32) % CLASSES } else { word(LABEL, example) % CLASSES }) as i32
         };
         (0..count).map(label).collect()
     }
