@@ -3,7 +3,9 @@
 use super::worker::{Span, Worker, Workers};
 use crate::ir::DType;
 use crate::kernel::copy::{Walk, copy};
-use crate::kernel::gemm::{MatrixRef, Product, copy_panel, product, product_of_blocks, product_of_transposed_blocks};
+use crate::kernel::gemm::{
+    Finish, MatrixRef, Product, copy_panel, product, product_of_blocks, product_of_transposed_blocks,
+};
 use crate::kernel::map::{self, MapMemory, Stretches};
 use crate::kernel::norm::{self, Window};
 use crate::kernel::{Level, Real, index, reduce};
@@ -278,7 +280,9 @@ impl Run<'_> {
         };
         let a = matrix(&gemm.a, rows.start * gemm.a.row_stride);
         let b = matrix(&gemm.b, columns.start * gemm.b.column_stride);
-        Product { m: rows.len(), k: gemm.k, n: columns.len(), a, b, c, c_stride }
+        let bias = gemm.finish.bias.map(|bias| self.pointers[bias].cast::<T>().wrapping_add(columns.start));
+        let finish = Finish { bias: bias.map_or(std::ptr::null(), |bias| bias.cast_const()), relu: gemm.finish.relu };
+        Product { m: rows.len(), k: gemm.k, n: columns.len(), a, b, c, c_stride, finish }
     }
 
     /// Columns of the right operand, one row after another, if that pays and they fit.

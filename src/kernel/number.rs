@@ -34,6 +34,9 @@ pub(crate) trait Real:
         size_of::<Self::Vector<S>>() / size_of::<Self>()
     }
 
+    /// 0 for what is below 0; NaN stays NaN.
+    fn vector_relu<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
+
     /// The lane of a vector that has one.
     fn only(vector: Self::Vector<Scalar>) -> Self;
 
@@ -89,7 +92,7 @@ pub(crate) trait Real:
 }
 
 macro_rules! real {
-    ($float:ident, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $mul:ident,
+    ($float:ident, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $mul:ident, $less:ident, $select:ident,
      $between:ident, $index:ty, $load:ident, $store:ident) => {
         impl Real for $float {
             const ZERO: $float = 0.0;
@@ -102,6 +105,12 @@ macro_rules! real {
 
             type Vector<S: Simd> = S::$vector;
             type Mask<S: Simd> = MemMask<S::$mask>;
+
+            #[inline(always)]
+            fn vector_relu<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+                let zero = simd.$splat(0.0);
+                simd.$select(simd.$less(a, zero), zero, a)
+            }
 
             #[inline(always)]
             fn only(vector: $float) -> $float {
@@ -162,6 +171,8 @@ real!(
     add_f32s,
     sub_f32s,
     mul_f32s,
+    less_than_f32s,
+    select_f32s,
     mask_between_m32s,
     u32,
     mask_load_ptr_f32s,
@@ -176,6 +187,8 @@ real!(
     add_f64s,
     sub_f64s,
     mul_f64s,
+    less_than_f64s,
+    select_f64s,
     mask_between_m64s,
     u64,
     mask_load_ptr_f64s,

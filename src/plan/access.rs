@@ -93,7 +93,11 @@ pub(super) fn accesses(kind: &StepKind, split: Option<Split>) -> Accesses {
     let read = |buffer, part| Access { buffer, part, writes: false };
     let mut found: Accesses = match kind {
         StepKind::Map(map) => map.inputs.iter().map(|input| read(input.buffer, of_input(input, split))).collect(),
-        StepKind::Gemm(gemm) => of_product(gemm, split).into_iter().collect(),
+        StepKind::Gemm(gemm) => {
+            let by_column = split == Split::columns(gemm.n);
+            let bias = gemm.finish.bias.map(|bias| read(bias, if by_column { own } else { Part::All }));
+            of_product(gemm, split).into_iter().chain(bias).collect()
+        }
         StepKind::GemmMap(fused) => {
             let others = fused.map.inputs.iter().enumerate().filter(|&(index, _)| index != fused.input);
             let others = others.map(|(_, input)| read(input.buffer, of_input(input, split)));

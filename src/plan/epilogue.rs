@@ -2,7 +2,7 @@
 //! with its bias and activation. The product is then never stored.
 
 use super::step::{Gemm, GemmMap, MapCode, Method};
-use super::{BufferId, Pattern, Plan, Step, StepKind, Storage};
+use super::{BufferId, Finish, Pattern, Plan, Step, StepKind, Storage};
 use std::collections::HashMap;
 
 /// Rows from which a product is worth splitting by rows, which a joined one is.
@@ -32,7 +32,9 @@ pub(super) fn join_epilogues(plan: &mut Plan) {
         let StepKind::Gemm(gemm) = &step.kind else { continue };
         let Some(&[reader]) = readers.get(&gemm.c).map(Vec::as_slice) else { continue };
         let StepKind::Map(map) = &plan.steps[reader].kind else { continue };
-        let is_free = !joined.contains_key(&reader) && !plan.outputs.iter().any(|&(_, buffer)| buffer == gemm.c);
+        let is_free = gemm.finish == Finish::default()
+            && !joined.contains_key(&reader)
+            && !plan.outputs.iter().any(|&(_, buffer)| buffer == gemm.c);
         let reads_state = [gemm.a.buffer, gemm.b.buffer].iter().any(|&buffer| is_state(plan, buffer));
         let crosses = at < plan.commit && reader >= plan.commit;
         let by_column = (map.outputs.iter().flat_map(|output| readers.get(&output.buffer)).flatten())

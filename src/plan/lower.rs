@@ -3,7 +3,7 @@
 
 use super::fuse::Fusion;
 use super::step::{Gemm, Matrix, Method, Step, StepKind};
-use super::{Buffer, BufferId, Plan, Port, Storage, View, split_inputs};
+use super::{Buffer, BufferId, Finish, Plan, Port, Storage, View, split_inputs};
 use crate::ir::{Bindings, DType, Graph, NodeId, Tensor, Value};
 use crate::op::Op;
 use crate::ops::Dot;
@@ -324,7 +324,10 @@ impl Lowering<'_> {
         let batch = dot.lhs_batch.iter().map(|&axis| self.shape(lhs)[axis]).product();
         let (dtype, c) = (self.dtype(lhs), self.results(id)[0]);
         let method = method(&b, m, k, n, dtype.size());
-        self.push(id, StepKind::Gemm(Gemm { dtype, a, b, c, batch, m, k, n, method, blocks: None }));
+        self.push(
+            id,
+            StepKind::Gemm(Gemm { dtype, a, b, c, batch, m, k, n, method, blocks: None, finish: Finish::default() }),
+        );
     }
 
     /// An operand of a product as matrices of `(free, contracted)`; packed in that order if its strides do not allow it.

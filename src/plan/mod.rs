@@ -10,6 +10,7 @@ mod blocks;
 mod contract;
 mod cost;
 mod epilogue;
+mod finish;
 mod fuse;
 mod in_place;
 mod legalise;
@@ -25,6 +26,7 @@ mod view;
 
 pub(crate) use blocks::Blocks;
 pub use cost::Costs;
+pub(crate) use finish::Finish;
 pub(crate) use memory::{ALIGNMENT, CHUNK, GEMM_SCRATCH};
 pub(crate) use native::{Native, Program};
 pub(crate) use schedule::Phase;
@@ -164,6 +166,7 @@ impl Plan {
         let fusion = fuse::fuse(&legal, &shapes);
         let mut plan = lower::lower(&legal, &shapes, &fusion, bindings);
         in_place::commit_state(&mut plan);
+        finish::finish_products(&mut plan);
         epilogue::join_epilogues(&mut plan);
         plan.layouts = vec![None; plan.states.len()];
         if held {

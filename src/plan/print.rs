@@ -46,7 +46,13 @@ fn map_name(map: &MapCode) -> String {
 }
 
 fn gemm_name(g: &Gemm) -> String {
-    format!("gemm {:?} {}x[{},{}]x[{},{}]", g.method, g.batch, g.m, g.k, g.k, g.n)
+    let finish = match (g.finish.bias.is_some(), g.finish.relu) {
+        (false, false) => "",
+        (true, false) => " + bias",
+        (false, true) => " relu",
+        (true, true) => " + bias relu",
+    };
+    format!("gemm {:?} {}x[{},{}]x[{},{}]{finish}", g.method, g.batch, g.m, g.k, g.k, g.n)
 }
 
 impl Plan {

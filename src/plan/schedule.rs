@@ -21,7 +21,9 @@ pub(super) fn schedule(plan: &mut Plan, costs: &Costs, threads: usize) {
     let mut steps: Vec<Option<Step>> = std::mem::take(&mut plan.steps).into_iter().map(Some).collect();
     let keys = keys(plan);
     let depends = Dependencies::of(&steps, &keys);
-    let mut scheduler = Scheduler { costs, threads, keys: &keys, done: Vec::new(), phases: Vec::new() };
+    let wishes = wishes(&steps);
+    let mut scheduler =
+        Scheduler { costs, threads, keys: &keys, wishes: &wishes, done: Vec::new(), phases: Vec::new() };
     let commit = plan.commit;
     scheduler.half(&mut steps, 0..commit, &depends);
     plan.commit = scheduler.done.len();
@@ -44,6 +46,42 @@ fn keys(plan: &Plan) -> Vec<usize> {
         _ => states + id,
     };
     plan.buffers.iter().enumerate().map(key).collect()
+}
+
+/// How the steps behind a product would like it split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Columns,
+    Rows,
+}
+
+/// For each step that computes a product, what its readers wish, looking through maps.
+fn wishes(steps: &[Option<Step>]) -> Vec<Option<Wish>> {
+    let mut by_buffer: HashMap<BufferId, Wish> = HashMap::new();
+    let mut found = vec![None; steps.len()];
+    for (at, step) in steps.iter().enumerate().rev() {
+        let Some(Step { kind, .. }) = step else { continue };
+        let (reads, wish): (Vec<BufferId>, _) = match kind {
+            StepKind::BatchNormTrain { operands, .. } => (vec![operands[0]], Some(Wish::Columns)),
+            StepKind::BatchNormGrad { operands, .. } => (vec![operands[4]], Some(Wish::Columns)),
+            StepKind::Reduce { x, inner: 1, .. } => (vec![*x], Some(Wish::Rows)),
+            StepKind::Map(map) => {
+                let of_outputs = map.outputs.iter().filter_map(|output| by_buffer.get(&output.buffer));
+                (map.inputs.iter().map(|input| input.buffer).collect(), of_outputs.copied().next())
+            }
+            StepKind::Gemm(gemm) => {
+                found[at] = by_buffer.get(&gemm.c).copied();
+                continue;
+            }
+            _ => continue,
+        };
+        if let Some(wish) = wish {
+            reads.into_iter().for_each(|buffer| {
+                by_buffer.insert(buffer, wish);
+            });
+        }
+    }
+    found
 }
 
 /// Which steps wait for which.
@@ -85,6 +123,7 @@ struct Scheduler<'a> {
     costs: &'a Costs,
     threads: usize,
     keys: &'a [usize],
+    wishes: &'a [Option<Wish>],
     done: Vec<Step>,
     phases: Vec<Phase>,
 }
@@ -137,7 +176,7 @@ impl Scheduler<'_> {
             while let Some(at) = ready.pop_first() {
                 let too_far = deferred.first().is_some_and(|&first| at > first + WINDOW);
                 let Some(mut step) = steps[at].take() else { continue };
-                let choice = if too_far { None } else { self.choose(&step.kind, &touched) };
+                let choice = if too_far { None } else { self.choose(&step.kind, self.wishes[at], &touched) };
                 let Some((split, accesses)) = choice else {
                     steps[at] = Some(step);
                     deferred.insert(at);
@@ -161,7 +200,7 @@ impl Scheduler<'_> {
     }
 
     /// The cheapest split, and what the step touches then; `None` if it is cheaper to wait for the present phase to end.
-    fn choose(&self, kind: &StepKind, touched: &Touched) -> Option<(Option<Split>, Accesses)> {
+    fn choose(&self, kind: &StepKind, wish: Option<Wish>, touched: &Touched) -> Option<(Option<Split>, Accesses)> {
         let mut best: Option<(f64, bool, Option<Split>, Accesses)> = None;
         let mut candidates: Vec<Option<Split>> = vec![None];
         if self.threads > 1 {
@@ -177,8 +216,10 @@ impl Scheduler<'_> {
         for split in candidates {
             let accesses = accesses(kind, split);
             let fits = accesses.iter().all(|access| touched.allows(access, self.keys));
-            let wait = if fits { 0.0 } else { self.costs.barrier };
-            let cost = self.costs.step(kind, split, self.threads) + wait;
+            let meets = split.zip(wish).is_none_or(|(split, wish)| (split.inner == 1) == (wish == Wish::Columns));
+            // One wait for what came before, and one for what comes behind.
+            let waits = usize::from(!fits) + usize::from(!meets);
+            let cost = self.costs.step(kind, split, self.threads) + waits as f64 * self.costs.barrier;
             if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
                 best = Some((cost, fits, split, accesses));
             }

@@ -31,7 +31,7 @@ impl Split {
             percent * half.max(self.extent - half)
         };
         let best = WIDTHS.iter().min_by_key(|width| time(width));
-        best.filter(|_| self.extent >= 64).map_or(8, |&(width, _)| width)
+        best.filter(|_| self.extent >= 64).map_or(if self.extent < 32 { 16 } else { 8 }, |&(width, _)| width)
     }
 
     /// The number of pieces that can be shared out.

@@ -1,6 +1,6 @@
 //! The kernel calls of a plan, as data.
 
-use super::{Blocks, BufferId, Native, Split, View};
+use super::{Blocks, BufferId, Finish, Native, Split, View};
 use crate::ir::{DType, NodeId};
 use crate::ops::{Binary, Compare, Reduction, Unary};
 
@@ -56,6 +56,7 @@ pub(crate) struct Gemm {
     pub method: Method,
     /// The layout of the right operand, if it is stored in blocks; its strides still say which way round it is.
     pub blocks: Option<Blocks>,
+    pub finish: Finish,
 }
 
 /// How a product is computed. The choice depends on shapes and strides alone, since it decides the rounding.
@@ -196,7 +197,7 @@ impl StepKind {
     pub(crate) fn reads(&self) -> Vec<BufferId> {
         match self {
             StepKind::Map(map) => map.inputs.iter().map(|input| input.buffer).collect(),
-            StepKind::Gemm(gemm) => vec![gemm.a.buffer, gemm.b.buffer],
+            StepKind::Gemm(gemm) => [gemm.a.buffer, gemm.b.buffer].into_iter().chain(gemm.finish.bias).collect(),
             StepKind::GemmMap(fused) => {
                 let others = fused.map.inputs.iter().enumerate().filter(|&(index, _)| index != fused.input);
                 [fused.gemm.a.buffer, fused.gemm.b.buffer].into_iter().chain(others.map(|(_, i)| i.buffer)).collect()

@@ -18,7 +18,8 @@ pub(crate) unsafe fn product_of_blocks<T: Real>(level: Level, p: Product<T>, blo
         // SAFETY: the caller's.
         unsafe {
             let b = MatrixRef { start: p.b.start.add(start), row_stride: width, column_stride: 1 };
-            let block = Product { n: width, b, c: p.c.add(column - columns.start), ..p };
+            let at = column - columns.start;
+            let block = Product { n: width, b, c: p.c.add(at), finish: p.finish.from_column(at), ..p };
             if p.m == 1 { row::row(level, block) } else { tile::tiles(level, block) }
         }
     }
@@ -54,7 +55,8 @@ pub(crate) unsafe fn product_of_transposed_blocks<T: Real>(
                 let a = MatrixRef { start: p.a.start.wrapping_add(from * p.a.column_stride), ..p.a };
                 let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
                 let c = p.c.add(first - rows.start);
-                let product = Product { k: to - from, n: width, a, b, c, ..p };
+                let finish = p.finish.from_column(first - rows.start).at_end(to >= p.k);
+                let product = Product { k: to - from, n: width, a, b, c, finish, ..p };
                 level.dispatch(Tiles { product, accumulate: from > 0 });
             }
             from = to;

@@ -16,4 +16,19 @@ pub(super) unsafe fn product<T: Real>(p: Product<T>) {
     // SAFETY: the caller's.
     let c = unsafe { MatMut::from_raw_parts_mut(p.c, p.m, p.n, p.c_stride as isize, 1) };
     matmul(c, Accum::Replace, a, b, T::ONE, Par::Seq);
+    if p.finish.is_none() {
+        return;
+    }
+    for row in 0..p.m {
+        // SAFETY: the caller's.
+        let line = unsafe { std::slice::from_raw_parts_mut(p.c.add(row * p.c_stride), p.n) };
+        if !p.finish.bias.is_null() {
+            // SAFETY: the caller's: a bias has an element for each column.
+            let bias = unsafe { std::slice::from_raw_parts(p.finish.bias, p.n) };
+            line.iter_mut().zip(bias).for_each(|(value, &bias)| *value += bias);
+        }
+        if p.finish.relu {
+            line.iter_mut().filter(|value| **value < T::ZERO).for_each(|value| *value = T::ZERO);
+        }
+    }
 }

@@ -43,6 +43,34 @@ pub(crate) struct Product<T> {
     pub b: MatrixRef<T>,
     pub c: *mut T,
     pub c_stride: usize,
+    pub finish: Finish<T>,
+}
+
+/// What happens to each element before it is stored for good.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finish<T> {
+    /// One element for each column of `c`, to be added; null where there is none.
+    pub bias: *const T,
+    pub relu: bool,
+}
+
+impl<T: Real> Finish<T> {
+    pub(crate) const NONE: Finish<T> = Finish { bias: std::ptr::null(), relu: false };
+
+    fn is_none(self) -> bool {
+        self.bias.is_null() && !self.relu
+    }
+
+    /// For the columns from `column` on.
+    fn from_column(self, column: usize) -> Finish<T> {
+        let bias = if self.bias.is_null() { self.bias } else { self.bias.wrapping_add(column) };
+        Finish { bias, ..self }
+    }
+
+    /// For a part of `k` that others follow, nothing.
+    fn at_end(self, is_end: bool) -> Finish<T> {
+        if is_end { self } else { Finish::NONE }
+    }
 }
 
 /// Computes a product.

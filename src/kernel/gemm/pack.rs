@@ -19,7 +19,7 @@ const WIDEST: usize = 16;
 /// # Safety
 /// As [`product`](super::product).
 pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch: *mut T) {
-    let Product { k, n, a, b, c, .. } = product;
+    let Product { k, n, a, b, c, finish, .. } = product;
     let widest = VECTORS * WIDEST * 4 / size_of::<T>();
     for column in (0..n).step_by(widest) {
         let width = widest.min(n - column);
@@ -32,7 +32,8 @@ pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch:
                 copy_panel(level, MatrixRef { start: source, ..b }, depth, width, scratch);
                 let a = MatrixRef { start: a.start.wrapping_add(from * a.column_stride), ..a };
                 let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
-                let product = Product { k: depth, n: width, a, b, c: c.add(column), ..product };
+                let finish = finish.from_column(column).at_end(from + depth >= k);
+                let product = Product { k: depth, n: width, a, b, c: c.add(column), finish, ..product };
                 level.dispatch(Tiles { product, accumulate: from > 0 });
             }
             from += depth;

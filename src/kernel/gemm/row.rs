@@ -25,7 +25,7 @@ impl<T: Real> WithSimd for Row<T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Product { k, n, a, b, c, .. } = self.product;
+        let Product { k, n, a, b, c, finish, .. } = self.product;
         let lanes = T::lanes::<S>();
         // SAFETY: whole vectors end at or before `n`, the masked one covers the rest, and rows stay below `k`.
         unsafe {
@@ -42,6 +42,14 @@ impl<T: Real> WithSimd for Row<T> {
                     visit::<S, T, 1>(simd, n, lanes, (factors, a.column_stride), (from, b.row_stride), c);
                 }
                 done += rows;
+            }
+            for i in (0..n).step_by(lanes).filter(|_| !finish.is_none()) {
+                let mask = T::first(simd, lanes.min(n - i));
+                let mut sum = T::load_masked(simd, mask, c.add(i));
+                if !finish.bias.is_null() {
+                    sum = T::vector_add(simd, sum, T::load_masked(simd, mask, finish.bias.add(i)));
+                }
+                T::store_masked(simd, mask, c.add(i), if finish.relu { T::vector_relu(simd, sum) } else { sum });
             }
         }
     }

@@ -111,7 +111,7 @@ impl<T: Real> Tiles<T> {
         row: usize,
         column: usize,
     ) {
-        let Product { k, n, a, b, c, c_stride, .. } = self.product;
+        let Product { k, n, a, b, c, c_stride, finish, .. } = self.product;
         let lanes = T::lanes::<S>();
         let mask = T::first(simd, if TAIL { n - column - (N - 1) * lanes } else { lanes });
         let is_partial = |v: usize| TAIL && v == N - 1;
@@ -145,6 +145,20 @@ impl<T: Real> Tiles<T> {
                 }
                 // The last step leads outside; it is not followed.
                 (a_at, b_at) = (a_at.wrapping_add(a.column_stride), b_at.wrapping_add(b.row_stride));
+            }
+            if !finish.is_none() {
+                for v in 0..N {
+                    let from = finish.bias.wrapping_add(column + v * lanes);
+                    let bias = match (finish.bias.is_null(), is_partial(v)) {
+                        (true, _) => None,
+                        (false, true) => Some(T::load_masked(simd, mask, from)),
+                        (false, false) => Some(T::load::<S>(from)),
+                    };
+                    for sums in &mut sums {
+                        sums[v] = bias.map_or(sums[v], |bias| T::vector_add(simd, sums[v], bias));
+                        sums[v] = if finish.relu { T::vector_relu(simd, sums[v]) } else { sums[v] };
+                    }
+                }
             }
             for (r, sums) in sums.iter().enumerate() {
                 for (v, &sum) in sums.iter().enumerate() {

@@ -1,0 +1,81 @@
+//! Joins a product with the bias and ReLU behind it: they are applied to each tile while it is in registers.
+
+use super::step::{Gemm, MapCode, MapOp, Slot};
+use super::{BufferId, Pattern, Plan, Step, StepKind, Storage};
+use crate::ops::{Binary, Unary};
+use std::collections::HashMap;
+
+/// What happens to a product before it is stored; each rounded as the instruction of a map would be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Finish {
+    /// One element a column, added first.
+    pub bias: Option<BufferId>,
+    /// Whether negative elements become 0.
+    pub relu: bool,
+}
+
+pub(super) fn finish_products(plan: &mut Plan) {
+    let mut readers: HashMap<BufferId, Vec<usize>> = HashMap::new();
+    for (at, step) in plan.steps.iter().enumerate() {
+        for buffer in step.kind.reads() {
+            readers.entry(buffer).or_default().push(at);
+        }
+    }
+    let outputs: Vec<BufferId> = plan.outputs.iter().map(|&(_, buffer)| buffer).collect();
+    let mut gone = vec![false; plan.steps.len()];
+    for at in 0..plan.steps.len() {
+        let StepKind::Gemm(gemm) = &plan.steps[at].kind else { continue };
+        let Some(&[reader]) = readers.get(&gemm.c).map(Vec::as_slice) else { continue };
+        let StepKind::Map(map) = &plan.steps[reader].kind else { continue };
+        let one_half = (at < plan.commit) == (reader < plan.commit);
+        let Some((finish, result)) = finish_of(plan, gemm, map).filter(|_| one_half && !outputs.contains(&gemm.c))
+        else {
+            continue;
+        };
+        gone[reader] = true;
+        if let StepKind::Gemm(gemm) = &mut plan.steps[at].kind {
+            (gemm.finish, gemm.c) = (finish, result);
+        }
+    }
+    plan.commit -= gone[..plan.commit].iter().filter(|&&gone| gone).count();
+    let steps: Vec<Step> = plan.steps.drain(..).zip(gone).filter(|(_, gone)| !gone).map(|(step, _)| step).collect();
+    plan.steps = steps;
+}
+
+/// The map as a finish of the product, and the buffer of its result.
+fn finish_of(plan: &Plan, gemm: &Gemm, map: &MapCode) -> Option<(Finish, BufferId)> {
+    let [output] = map.outputs.as_slice() else { return None };
+    let in_arena = matches!(plan.buffers[output.buffer].storage, Storage::Arena(_));
+    if gemm.batch != 1 || map.len != gemm.m * gemm.n || !in_arena || output.dtype != gemm.dtype {
+        return None;
+    }
+    let is_product = |slot: Slot| {
+        matches!(slot, Slot::Input(input) if map.inputs[input].buffer == gemm.c
+            && map.inputs[input].pattern == Pattern::Full && map.inputs[input].offset == 0)
+    };
+    // A bias must be there before the product runs, as what no step computes is.
+    let bias = |slot: Slot| match slot {
+        Slot::Input(input) => {
+            let from = &map.inputs[input];
+            let by_column = from.pattern == Pattern::Middle { period: gemm.n, repeat: 1 }
+                || (gemm.m == 1 && from.pattern == Pattern::Full);
+            let is_given = matches!(plan.buffers[from.buffer].storage, Storage::State(_) | Storage::Constant(_));
+            (by_column && is_given && from.offset == 0).then_some(from.buffer)
+        }
+        _ => None,
+    };
+    let mut finish = Finish::default();
+    let mut value = None;
+    for instruction in &map.code {
+        let [a, b, ..] = instruction.operands;
+        let is_value = |slot: Slot| value.map_or_else(|| is_product(slot), |value| value == slot);
+        match instruction.op {
+            MapOp::Binary(Binary::Add) if value.is_none() && is_value(a) => finish.bias = Some(bias(b)?),
+            MapOp::Binary(Binary::Add) if value.is_none() && is_value(b) => finish.bias = Some(bias(a)?),
+            MapOp::Unary(Unary::Relu) if !finish.relu && is_value(a) => finish.relu = true,
+            _ => return None,
+        }
+        value = Some(instruction.result);
+    }
+    Some((finish, output.buffer))
+}
