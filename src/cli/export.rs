@@ -3,6 +3,7 @@
 use super::network::Network;
 use super::train::check_target;
 use super::{CommandError, print};
+use crate::exec::Options;
 use crate::interchange::{fused, onnx, safetensors};
 use crate::ir::DType;
 use crate::pass::{self, Pipeline};
@@ -60,7 +61,7 @@ pub(super) struct UnfuseArgs {
 }
 
 /// A trainer with the weights of a file.
-pub(super) fn trainer(weights: &Path) -> Result<(Network, Trainer), CommandError> {
+pub(super) fn trainer(weights: &Path, options: Options) -> Result<(Network, Trainer), CommandError> {
     let (_, metadata) = safetensors::load(weights)?;
     let network = Network::from_metadata(&metadata);
     let float = metadata.get("float").and_then(|name| DType::from_name(name));
@@ -75,6 +76,7 @@ pub(super) fn trainer(weights: &Path) -> Result<(Network, Trainer), CommandError
     let mut trainer = Trainer::new(network.model()?, Sgd::new(0.01), Loss::SparseCategoricalCrossentropy)
         .metric(Metric::Accuracy)
         .float(float)
+        .options(options)
         .compile()?;
     trainer.load(weights)?;
     Ok((network, trainer))
@@ -82,7 +84,7 @@ pub(super) fn trainer(weights: &Path) -> Result<(Network, Trainer), CommandError
 
 pub(super) fn export(args: &ExportArgs) -> Result<(), CommandError> {
     check_target("--to", &args.to)?;
-    let (network, trainer) = trainer(&args.weights)?;
+    let (network, trainer) = trainer(&args.weights, Options::default())?;
     let metadata = network.metadata(trainer.float());
     let mut pipeline = if args.as_declared { Pipeline::as_declared() } else { Pipeline::inference() }.proved(true);
     for name in &args.without {

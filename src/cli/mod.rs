@@ -8,6 +8,7 @@ mod graph;
 mod network;
 mod train;
 
+use crate::exec::Options;
 use crate::ir::DType;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -54,6 +55,22 @@ enum Command {
 struct SummaryArgs {
     #[command(flatten)]
     network: network::Network,
+}
+
+/// How graphs are run.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Running {
+    /// Threads that share the work; by default as many as the machine runs at once, or what FOLDGRAD_THREADS says.
+    /// Results are the same to the bit for any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
+}
+
+impl From<Running> for Options {
+    fn from(running: Running) -> Options {
+        let options = Options::default();
+        Options { threads: running.threads.map_or(options.threads, usize::from), ..options }
+    }
 }
 
 /// The float type of weights and arithmetic.

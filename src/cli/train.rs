@@ -2,7 +2,7 @@
 
 use super::data::DataArgs;
 use super::network::{Network, Placement};
-use super::{CommandError, Float, count_params, export, print};
+use super::{CommandError, Float, Running, count_params, export, print};
 use crate::train::{Comparison, EpochRecord, Evaluation, Event, Examples, Fit, Loss, Metric, Sgd, Trainer};
 use serde_json::json;
 use std::ops::ControlFlow;
@@ -36,6 +36,8 @@ pub(super) struct Args {
     /// Float type of weights and arithmetic.
     #[arg(long, value_enum, default_value_t = Float::F32)]
     float: Float,
+    #[command(flatten)]
+    running: Running,
     /// Keep the first N training images out of the training and validate on them. With 0, the first 5,000 are validated
     /// on and trained on alike, as the tutorial's author did.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -99,6 +101,7 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
         .metric(Metric::Accuracy)
         .seed(args.seed)
         .float(args.float.into())
+        .options(args.running.into())
         .compile()?;
     if !args.json {
         print(&summary)?;

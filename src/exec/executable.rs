@@ -1,5 +1,7 @@
 //! A plan with its memory, ready to run again and again without allocating.
 
+mod shared;
+
 use super::arena::Arena;
 use super::held::{Held, data_pointer, data_pointer_mut};
 use super::run::Run;
@@ -44,6 +46,19 @@ pub enum RunError {
     /// The executable was not made to hold its state.
     #[error("the executable holds no state; make it with `Options {{ holds_state: true, .. }}`, or call `run`")]
     NotHolding,
+    /// The parameters were to be shared, but the executable was made to hold its own.
+    #[error(
+        "the executable holds its state in a layout of its own; make it without `Options::holds_state` to share tensors"
+    )]
+    Holding,
+    /// The parameters were to be shared, but a run writes one of them.
+    #[error(
+        "a run of this graph updates `{name}`, so it cannot be shared; run it with `Executable::run`, or freeze it first"
+    )]
+    Updates {
+        /// The parameter or state.
+        name: String,
+    },
     /// The guarded output is NaN or infinite; parameters and state are as they were before the run.
     #[error("`{output}` is {value}{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     NotFinite {
@@ -111,13 +126,15 @@ pub struct Executable {
     graph: Graph,
     plan: Plan,
     // Owns the memory that `pointers` lead into.
-    _arena: Arena,
+    arena: Arena,
     workers: Workers,
     level: Level,
     // One pointer a buffer; those of feeds and states are set at each run.
     pointers: Pointers,
     guard: Option<usize>,
     held: Option<Held>,
+    // The first state that a run writes.
+    updated: Option<usize>,
     record: bool,
 }
 
@@ -163,12 +180,12 @@ impl Executable {
             })
             .collect();
         let level = options.instructions.level();
-        let pointers = Pointers(pointers);
+        let (pointers, updated) = (Pointers(pointers), shared::updated(&plan));
         let held = match options.holds_state {
             true => Some(Held::new(&plan).ok_or(PlanError::OutOfMemory { bytes: 0 })?),
             false => None,
         };
-        Ok(Executable { graph, plan, _arena: arena, workers, level, pointers, guard: None, held, record: false })
+        Ok(Executable { graph, plan, arena, workers, level, pointers, guard: None, held, updated, record: false })
     }
 
     /// Stops a run, before any state changes, when this scalar output is NaN or infinite. Ignored for an unknown name.
@@ -271,6 +288,11 @@ impl Executable {
                 *pointer = data_pointer(feeds[index].data()).cast_mut();
             }
         }
+        self.launch().map_or(Ok(()), Err)
+    }
+
+    /// Runs over the pointers as they are set. Gives the guarded output, where it has stopped the run.
+    fn launch(&mut self) -> Option<Stopped> {
         self.workers.reset();
         let guarded = self.guard.map(|index| &self.plan.outputs[index]);
         let run = Run {
@@ -286,12 +308,9 @@ impl Executable {
         let helped = if several { self.workers.len() } else { 1 };
         // SAFETY: `run` outlives the call, its pointers follow the plan, and each worker has a number of its own.
         unsafe { together((&raw const run).cast(), Run::work, helped) };
-        match guarded {
-            Some((port, buffer)) if run.stopped.load(Ordering::Relaxed) => {
-                Err(Stopped { output: port.name.clone(), value: run.scalar(*buffer) })
-            }
-            _ => Ok(()),
-        }
+        let stopped = run.stopped.load(Ordering::Relaxed);
+        let (port, buffer) = guarded.filter(|_| stopped)?;
+        Some(Stopped { output: port.name.clone(), value: run.scalar(*buffer) })
     }
 
     /// Records, from now on, when each worker runs which step. Recording allocates as runs go on.

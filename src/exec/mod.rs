@@ -6,6 +6,8 @@ pub mod ceiling;
 mod executable;
 mod held;
 mod options;
+mod predictor;
+mod rows;
 mod run;
 mod team;
 mod trace;
@@ -13,4 +15,5 @@ mod worker;
 
 pub use executable::{Cause, Executable, RunError};
 pub use options::{InstructionSet, Options};
+pub use predictor::{BLOCK, PLANS, PredictError, Predictor};
 pub use worker::Span;

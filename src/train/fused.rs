@@ -3,7 +3,7 @@
 use super::error::TrainError;
 use super::samples::Samples;
 use super::trainer::{EVALUATION_BATCH, Trainer};
-use crate::exec::Executable;
+use crate::exec::{Executable, Options};
 use crate::interchange::fused;
 use crate::interchange::onnx::Saved;
 use crate::ir::{Bindings, DType, Element, Graph, Symbol, Tensor};
@@ -76,7 +76,7 @@ impl Trainer {
         let wide = weights.iter().map(|(name, tensor)| (name.clone(), widened(tensor))).collect();
         let truth = self.model().graph(Mode::Inference, DType::F64)?;
         let mut sides = [(&folded.graph, &folded.weights), (self.inference_graph(), &weights), (&truth, &wide)]
-            .map(|(graph, weights)| Side { graph, weights, compiled: None });
+            .map(|(graph, weights)| Side { graph, weights, options: &self.options, compiled: None });
         let mut comparison = Comparison::default();
         let rows: Vec<u32> = (0..inputs.first().map_or(0, Samples::len) as u32).collect();
         for batch in rows.chunks(EVALUATION_BATCH) {
@@ -131,6 +131,7 @@ fn widened(tensor: &Tensor) -> Tensor {
 struct Side<'g> {
     graph: &'g Graph,
     weights: &'g Weights,
+    options: &'g Options,
     compiled: Option<(usize, Executable, Vec<Tensor>)>,
 }
 
@@ -141,7 +142,7 @@ impl Side<'_> {
             Some(compiled) => compiled,
             None => {
                 let bindings = Bindings::from([(Symbol::new("batch"), rows)]);
-                let run = Executable::new(self.graph.clone(), &bindings)?;
+                let run = Executable::with(self.graph.clone(), &bindings, self.options)?;
                 let states = run.plan().states().iter().filter_map(|port| self.weights.get(&port.name).cloned());
                 let states = states.collect();
                 (rows, run, states)

@@ -5,7 +5,7 @@ use super::samples::{Examples, Samples};
 use super::step::{LOSS, PassLog, Recipe};
 use super::weights::Weights;
 use super::{Evaluation, Loss, Metric, Optimizer};
-use crate::exec::{Executable, Options, RunError};
+use crate::exec::{Executable, Options, PredictError, Predictor, RunError};
 use crate::interchange::{WeightsError, safetensors};
 use crate::ir::{Bindings, DType, Dim, Element, Graph, Shape, Symbol, Tensor, TensorType};
 use crate::nn::Model;
@@ -29,6 +29,7 @@ pub(super) const EVALUATION_BATCH: usize = 256;
 pub struct TrainerBuilder {
     recipe: Recipe,
     seed: u64,
+    options: Options,
 }
 
 impl TrainerBuilder {
@@ -63,12 +64,25 @@ impl TrainerBuilder {
         self
     }
 
+    /// With how many threads and which instruction set the graphs run; [`Options::default`] unless given.
+    pub fn options(mut self, options: Options) -> TrainerBuilder {
+        self.options = options;
+        self
+    }
+
+    /// Threads that share each step, the calling one among them; 0 counts as 1. Weights are the same to the bit for any
+    /// number.
+    pub fn threads(mut self, threads: usize) -> TrainerBuilder {
+        self.options.threads = threads.max(1);
+        self
+    }
+
     /// Builds the graphs and draws the initial weights.
     ///
     /// # Errors
     /// A loss, metric or optimiser that does not fit the model.
     pub fn compile(self) -> Result<Trainer, TrainError> {
-        let TrainerBuilder { recipe, seed } = self;
+        let TrainerBuilder { recipe, seed, options } = self;
         recipe.check().map_err(crate::ir::Diagnostics::from)?;
         let (training, evaluation, inference) = (recipe.training()?, recipe.evaluation()?, recipe.inference()?);
         let mut values = recipe.model.initial_values_as(seed, recipe.float);
@@ -77,7 +91,8 @@ impl TrainerBuilder {
         values.extend(slots.into_iter().filter(|(name, _)| training.graph.input(name).is_some()));
         let graphs = [training.graph, evaluation, inference];
         let (dead, passes, weights) = (training.dead, training.passes, Weights(values));
-        Ok(Trainer { recipe, seed, epochs_done: 0, graphs, dead, passes, weights, compiled: HashMap::new() })
+        let compiled = HashMap::new();
+        Ok(Trainer { recipe, seed, options, epochs_done: 0, graphs, dead, passes, weights, compiled })
     }
 }
 
@@ -123,6 +138,7 @@ impl Compiled {
 pub struct Trainer {
     pub(super) recipe: Recipe,
     pub(super) seed: u64,
+    pub(super) options: Options,
     pub(super) epochs_done: usize,
     graphs: [Graph; 3],
     dead: Vec<String>,
@@ -145,7 +161,7 @@ impl Trainer {
             pipeline: Pipeline::training(),
             at: Location::caller(),
         };
-        TrainerBuilder { recipe, seed: 0 }
+        TrainerBuilder { recipe, seed: 0, options: Options::default() }
     }
 
     /// The model's declaration.
@@ -257,6 +273,15 @@ impl Trainer {
         Ok(outputs)
     }
 
+    /// The model with a copy of its present weights, ready to predict from any number of threads; not folded. For the
+    /// folded model, ask [`Folded::predictor`](crate::pass::Folded::predictor).
+    ///
+    /// # Errors
+    /// As [`Predictor::new`].
+    pub fn predictor(&self) -> Result<Predictor, PredictError> {
+        Predictor::new(self.inference_graph().clone(), self.model_weights(), &self.options)
+    }
+
     /// Writes every variable of the model, and with it the optimiser's, to a safetensors file.
     ///
     /// The file is written beside its place, synced, and renamed, so that an old one is never half overwritten.
@@ -336,7 +361,7 @@ impl Trainer {
             return Ok(compiled);
         }
         let bindings = Bindings::from([(Symbol::new("batch"), size)]);
-        let options = Options { holds_state: stage == Stage::Training, ..Options::default() };
+        let options = Options { holds_state: stage == Stage::Training, ..self.options };
         let mut run = Executable::with(self.graph(stage).clone(), &bindings, &options)?;
         if stage == Stage::Training {
             run.guard(LOSS);

@@ -1,0 +1,389 @@
+//! `y[i] = f(x[i])` for any number of rows, asked by any number of threads: one copy of the weights, a plan for each batch
+//! size, and an executable for each call that is on its way.
+
+use super::{Executable, Options, RunError, rows};
+use crate::ir::{Bindings, Dim, Graph, NodeId, Tensor, TensorType};
+use crate::op::Role;
+use crate::pass::Folded;
+use crate::plan::PlanError;
+use indexmap::IndexMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Rows that a [`Predictor`] computes at a time: enough to keep the products efficient, few enough to stay in cache.
+pub const BLOCK: usize = 256;
+
+/// Batch sizes that a [`Predictor`] keeps plans for. The one that was asked for longest ago goes first.
+pub const PLANS: usize = 16;
+
+/// A graph and weights that do not go together, or inputs and outputs that do not fit the graph.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// There is nothing to predict from.
+    #[error("the graph has no data input to predict from; declare one with `Builder::input`")]
+    NoInput,
+    /// A data input does not have the batch as its first axis.
+    #[error(
+        "the data input `{name}` is {found}, but its first axis should be {expected}, which counts the rows; declare every \
+         data input with that axis first, and with it only once"
+    )]
+    Batch {
+        /// The input's name.
+        name: String,
+        /// The first axis of the first data input.
+        expected: String,
+        /// The input's type.
+        found: String,
+    },
+    /// A parameter or state has no value, or one of another type.
+    #[error(
+        "the weight `{name}` is {expected} in the graph, but {found} was given; give a tensor of that type under that name"
+    )]
+    Weight {
+        /// Its name.
+        name: String,
+        /// Its type in the graph.
+        expected: String,
+        /// The type of the value, or `nothing`.
+        found: String,
+    },
+    /// Too many or too few tensors.
+    #[error(
+        "the graph has {expected} {what} ({names}), but {found} were given; give one tensor for each, in that order"
+    )]
+    Count {
+        /// Data inputs or outputs.
+        what: &'static str,
+        /// Their names.
+        names: String,
+        /// How many there are.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// A tensor of another element type or shape.
+    #[error("the {what} `{name}` is {expected}, but {found} was given; {help}")]
+    Type {
+        /// Data input or output.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Its type.
+        expected: String,
+        /// The type of the tensor.
+        found: String,
+        /// How to mend it.
+        help: &'static str,
+    },
+    /// Another number of rows than the first input has, or than the graph was declared for.
+    #[error(
+        "the {what} `{name}` has {found} rows, but {expected} are wanted, as many as `{of}` has; give as many of each"
+    )]
+    Rows {
+        /// Data input or output.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The number of rows of the first input, given or declared.
+        expected: usize,
+        /// The number of rows given.
+        found: usize,
+        /// The first input.
+        of: String,
+    },
+    /// No rows at all.
+    #[error("the data input `{name}` has no rows; give at least one")]
+    Empty {
+        /// Its name.
+        name: String,
+    },
+    /// The graph could not be planned for that many rows.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The graph updates its weights.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Inference with fixed weights, for any batch size, from any number of threads at once.
+///
+/// Every data input has the batch as its first axis. A symbolic one may have any size; a graph that was declared for a
+/// fixed batch takes only that.
+///
+/// - A plan is made when a batch size is first asked for; plans of the [`PLANS`] latest sizes are kept.
+/// - Calls at the same time run side by side, each in memory of its own, which is kept for later calls. The weights are
+///   there once, and shared. Calls that are alone are shared out over the threads of the [`Options`].
+/// - More than [`BLOCK`] rows are computed block by block, through the plan of a block and that of the rest, if the rows of
+///   the graph depend on no other rows, which is checked; otherwise as one batch.
+/// - [`predict_into`](Predictor::predict_into) allocates nothing once its sizes have been seen.
+///
+/// Each row has the same bits in a batch of any size where products go through register tiles, which is so unless a weight
+/// is read transposed (`docs/TESTING.md` says where and why).
+///
+/// ```
+/// use foldgrad::exec::{Options, Predictor};
+/// use foldgrad::nn::{BatchNormalization, Dense, Mode, Sequential};
+/// use foldgrad::{DType, Tensor, pass};
+/// let model = Sequential::new([4]).add(Dense::new(3)).add(BatchNormalization::new()).build()?;
+/// let folded = pass::fold(&model.graph(Mode::Inference, DType::F32)?, &model.initial_values(0))?;
+/// let predictor = folded.predictor(&Options::default())?;
+/// let (one, many) = (Tensor::full(DType::F32, [1, 4], 0.5), Tensor::full(DType::F32, [1000, 4], 0.5));
+/// std::thread::scope(|scope| {
+///     let aside = scope.spawn(|| predictor.predict(&[&one]));
+///     assert_eq!(predictor.predict(&[&many])?[0].shape(), [1000, 3]);
+///     assert_eq!(aside.join().expect("no panic")?[0].shape(), [1, 3]);
+///     Ok::<(), foldgrad::exec::PredictError>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Predictor {
+    graph: Graph,
+    // In the order of every plan's states.
+    weights: Vec<Tensor>,
+    inputs: Vec<Slot>,
+    outputs: Vec<Slot>,
+    batch: Dim,
+    // Whether a batch may be computed in blocks.
+    in_blocks: bool,
+    options: Options,
+    idle: Mutex<Idle>,
+}
+
+/// A data input or an output as it was declared.
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    ty: TensorType,
+}
+
+impl Predictor {
+    /// Brings a graph and its weights together; weights that the graph does not have are left aside.
+    ///
+    /// # Errors
+    /// A graph without data inputs, with inputs that do not have the batch as their first axis, or that updates its
+    /// weights; a weight that is missing or of another type; a plan for one row that cannot be made.
+    pub fn new(
+        graph: Graph,
+        weights: impl IntoIterator<Item = (String, Tensor)>,
+        options: &Options,
+    ) -> Result<Predictor, PredictError> {
+        let is_data = |id| graph.as_input(id).is_some_and(|(_, role)| role == Role::Data);
+        let slot = |(name, ty): (&str, &TensorType)| Slot { name: name.to_owned(), ty: ty.clone() };
+        let (data, states): (Vec<_>, Vec<_>) = graph.inputs().partition(|&(_, id)| is_data(id));
+        let ty = |&(name, id): &(_, NodeId)| (name, &graph.node(id).types()[0]);
+        let inputs: Vec<Slot> = data.iter().map(ty).map(slot).collect();
+        let outputs: Vec<Slot> = graph.outputs().map(|(name, value)| slot((name, graph.ty(value)))).collect();
+        let batch = batch_of(&inputs)?;
+        let mut given: IndexMap<String, Tensor> = weights.into_iter().collect();
+        let mut values = Vec::with_capacity(states.len());
+        for (name, expected) in states.iter().map(ty) {
+            let value = given.swap_remove(name);
+            let found = value.as_ref().map_or("nothing".to_owned(), |value| value.ty().to_string());
+            match value.filter(|value| value.ty() == *expected) {
+                Some(value) => values.push(value),
+                None => {
+                    return Err(PredictError::Weight { name: name.to_owned(), expected: expected.to_string(), found });
+                }
+            }
+        }
+        let in_blocks = matches!(batch, Dim::Symbol(batch) if rows::are_independent(&graph, batch));
+        let idle = Mutex::new(Idle { plans: Vec::with_capacity(PLANS + 1), clock: 0 });
+        let predictor =
+            Predictor { graph, weights: values, inputs, outputs, batch, in_blocks, options: *options, idle };
+        // What cannot be planned is said now rather than at the first call.
+        let rows = batch.known().unwrap_or(1);
+        let run = predictor.take(rows)?;
+        run.read_only()?;
+        predictor.give_back(rows, run);
+        Ok(predictor)
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Batch sizes that there are plans for, the one that was asked for longest ago first.
+    pub fn planned(&self) -> Vec<usize> {
+        let idle = self.idle();
+        let mut sizes: Vec<(u64, usize)> = idle.plans.iter().map(|plan| (plan.used, plan.rows)).collect();
+        sizes.sort_unstable();
+        sizes.into_iter().map(|(_, rows)| rows).collect()
+    }
+
+    /// The outputs for each row of the inputs, which are in the order of the graph's data inputs.
+    ///
+    /// # Errors
+    /// Inputs that do not fit the graph, or each other; more rows than can be planned for.
+    pub fn predict(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, PredictError> {
+        let rows = self.check_inputs(inputs)?;
+        let size = |dim: &Dim| dim.known().unwrap_or(rows);
+        let zeros = |slot: &Slot| Tensor::zeros(slot.ty.dtype, slot.ty.shape.iter().map(size).collect::<Vec<_>>());
+        let mut outputs: Vec<Tensor> = self.outputs.iter().map(zeros).collect();
+        self.fill(inputs, &mut outputs, rows)?;
+        Ok(outputs)
+    }
+
+    /// [`predict`](Predictor::predict) into tensors that are there, one for each output of the graph.
+    ///
+    /// # Errors
+    /// As [`predict`](Predictor::predict); outputs that do not fit, of which none is then written.
+    pub fn predict_into(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) -> Result<(), PredictError> {
+        let rows = self.check_inputs(inputs)?;
+        check_count("outputs", &self.outputs, outputs.len())?;
+        for (slot, output) in self.outputs.iter().zip(outputs.iter()) {
+            self.check_fits("output", slot, output, rows)?;
+        }
+        self.fill(inputs, outputs, rows)
+    }
+
+    fn fill(&self, inputs: &[&Tensor], outputs: &mut [Tensor], rows: usize) -> Result<(), PredictError> {
+        let most = if self.in_blocks { BLOCK } else { rows };
+        let mut from = 0;
+        while from < rows {
+            let block = most.min(rows - from);
+            let mut run = self.take(block)?;
+            let mut outcome = Ok(());
+            while outcome.is_ok() && from + block <= rows {
+                outcome = run.run_rows(inputs, &self.weights, outputs, from);
+                from += block;
+            }
+            self.give_back(block, run);
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// Whether the inputs fit the graph; the number of their rows.
+    fn check_inputs(&self, inputs: &[&Tensor]) -> Result<usize, PredictError> {
+        check_count("data inputs", &self.inputs, inputs.len())?;
+        let (Some(slot), Some(first)) = (self.inputs.first(), inputs.first()) else {
+            return Err(PredictError::NoInput);
+        };
+        let given = first.shape().first().copied().unwrap_or(0);
+        let rows = self.batch.known().unwrap_or(given);
+        for (slot, input) in self.inputs.iter().zip(inputs) {
+            self.check_fits("data input", slot, input, rows)?;
+        }
+        if rows == 0 { Err(PredictError::Empty { name: slot.name.clone() }) } else { Ok(rows) }
+    }
+
+    fn check_fits(&self, what: &'static str, slot: &Slot, tensor: &Tensor, rows: usize) -> Result<(), PredictError> {
+        let (dims, sizes) = (&slot.ty.shape, tensor.shape());
+        let fits = |(dim, &size): (&Dim, &usize)| dim.known().unwrap_or(rows) == size;
+        let same_rank = dims.rank() == sizes.len() && slot.ty.dtype == tensor.dtype();
+        if same_rank && dims.iter().zip(sizes).all(fits) {
+            return Ok(());
+        }
+        let name = slot.name.clone();
+        let counts = dims.first() == Some(&self.batch);
+        if same_rank && counts && dims.iter().zip(sizes).skip(1).all(fits) {
+            let of = self.inputs.first().map(|first| first.name.clone()).unwrap_or_default();
+            return Err(PredictError::Rows { what, name, expected: rows, found: sizes[0], of });
+        }
+        let help = match slot.ty.dtype == tensor.dtype() {
+            true if counts => "give each row that shape, after the axis that counts the rows",
+            true => "give a tensor of that shape",
+            false => "convert the tensor with `Tensor::cast`",
+        };
+        let (expected, found) = (slot.ty.to_string(), tensor.ty().to_string());
+        Err(PredictError::Type { what, name, expected, found, help })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        // Nothing panics while it holds the lock.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An executable for so many rows that no other call uses.
+    fn take(&self, rows: usize) -> Result<Executable, PredictError> {
+        let idle = self.idle().take(rows);
+        match idle {
+            Some(run) => Ok(run),
+            None => {
+                let bindings = match self.batch {
+                    Dim::Symbol(batch) => Bindings::from([(batch, rows)]),
+                    Dim::Known(_) => Bindings::new(),
+                };
+                let options = Options { holds_state: false, ..self.options };
+                Ok(Executable::with(self.graph.clone(), &bindings, &options)?)
+            }
+        }
+    }
+
+    fn give_back(&self, rows: usize, run: Executable) {
+        let dropped = self.idle().put(rows, run);
+        // Memory is given back to the system after the lock is.
+        drop(dropped);
+    }
+}
+
+/// Executables that no call uses, by batch size.
+#[derive(Debug)]
+struct Idle {
+    plans: Vec<IdlePlan>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct IdlePlan {
+    rows: usize,
+    // The clock when it was last asked for.
+    used: u64,
+    runs: Vec<Executable>,
+}
+
+impl Idle {
+    fn take(&mut self, rows: usize) -> Option<Executable> {
+        self.clock += 1;
+        let plan = self.plans.iter_mut().find(|plan| plan.rows == rows)?;
+        plan.used = self.clock;
+        plan.runs.pop()
+    }
+
+    /// Keeps an executable for later; gives the plan that had to go for it.
+    fn put(&mut self, rows: usize, run: Executable) -> Option<IdlePlan> {
+        if let Some(plan) = self.plans.iter_mut().find(|plan| plan.rows == rows) {
+            plan.runs.push(run);
+            return None;
+        }
+        self.plans.push(IdlePlan { rows, used: self.clock, runs: vec![run] });
+        let oldest = (0..self.plans.len()).min_by_key(|&index| self.plans[index].used)?;
+        (self.plans.len() > PLANS).then(|| self.plans.swap_remove(oldest))
+    }
+}
+
+/// The first axis of the data inputs, if they share one.
+fn batch_of(inputs: &[Slot]) -> Result<Dim, PredictError> {
+    let first = inputs.first().ok_or(PredictError::NoInput)?;
+    let batch = first.ty.shape.first().copied();
+    for slot in inputs {
+        let once = |batch| slot.ty.shape.iter().filter(|dim| **dim == batch).count() == 1;
+        let counts = batch.is_some_and(|batch: Dim| batch.known().is_some() || once(batch));
+        if slot.ty.shape.first().copied() != batch || !counts {
+            let expected = batch.map_or("the batch".to_owned(), |batch| format!("`{batch}`"));
+            return Err(PredictError::Batch { name: slot.name.clone(), expected, found: slot.ty.to_string() });
+        }
+    }
+    batch.ok_or(PredictError::NoInput)
+}
+
+fn check_count(what: &'static str, slots: &[Slot], found: usize) -> Result<(), PredictError> {
+    if slots.len() == found {
+        return Ok(());
+    }
+    let names = slots.iter().map(|slot| slot.name.as_str()).collect::<Vec<_>>().join(", ");
+    Err(PredictError::Count { what, names, expected: slots.len(), found })
+}
+
+impl Folded {
+    /// The folded graph with a copy of its weights, ready to predict.
+    ///
+    /// # Errors
+    /// As [`Predictor::new`].
+    pub fn predictor(&self, options: &Options) -> Result<Predictor, PredictError> {
+        let weights = self.weights.iter().map(|(name, tensor)| (name.clone(), tensor.clone()));
+        Predictor::new(self.graph.clone(), weights, options)
+    }
+}
