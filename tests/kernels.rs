@@ -1,9 +1,10 @@
 //! Law L2: what an executable computes is what the reference interpreter computes, for every op over every layout, for
 //! gradient graphs, and for state updated in place.
 
-use foldgrad::exec::Executable;
+use foldgrad::exec::{Executable, InstructionSet, Options};
 use foldgrad::ir::{Bindings, Dim, Graph, Symbol};
 use foldgrad::op::{Case, Domain, Op, Sample};
+use foldgrad::plan::Costs;
 use foldgrad::reference::{Array, interpret};
 use foldgrad::{Builder, DType, Expr, Tensor, autodiff};
 use indexmap::IndexMap;
@@ -41,10 +42,30 @@ impl Random {
     }
 }
 
-/// Runs a graph both ways and compares every output and update.
+/// Runs a graph both ways, with every instruction set and one thread or several, and compares every output and update.
 #[track_caller]
 fn check(what: &str, graph: Graph, bindings: &Bindings, feeds: &IndexMap<String, Tensor>, tolerance: f64) {
-    let mut run = Executable::new(graph.clone(), bindings).unwrap();
+    let single = graph.nodes().any(|(_, node)| node.types().iter().any(|ty| ty.dtype == DType::F32));
+    let expected = if single { reference::<f32>(&graph, feeds) } else { reference::<f64>(&graph, feeds) };
+    for instructions in [InstructionSet::Widest, InstructionSet::Avx2, InstructionSet::Baseline] {
+        for threads in [1, 3] {
+            // Waiting for free, so that small work is shared out too.
+            let costs = Costs { barrier: 0.0, call: 0.0, ..Costs::default() };
+            let run = Executable::with(graph.clone(), bindings, &Options { threads, instructions, costs }).unwrap();
+            let what = format!("{what}, {instructions:?}, {threads} threads");
+            check_run(&what, run, feeds, &expected, tolerance);
+        }
+    }
+}
+
+#[track_caller]
+fn check_run(
+    what: &str,
+    mut run: Executable,
+    feeds: &IndexMap<String, Tensor>,
+    expected: &(Values, Values),
+    tolerance: f64,
+) {
     let by_name = |ports: &[foldgrad::plan::Port]| -> Vec<Tensor> {
         ports
             .iter()
@@ -53,8 +74,6 @@ fn check(what: &str, graph: Graph, bindings: &Bindings, feeds: &IndexMap<String,
     };
     let data = by_name(run.plan().feeds());
     let mut states = by_name(run.plan().states());
-    let single = graph.nodes().any(|(_, node)| node.types().iter().any(|ty| ty.dtype == DType::F32));
-    let expected = if single { reference::<f32>(&graph, feeds) } else { reference::<f64>(&graph, feeds) };
     // Twice, so that a run that leaves something behind in the arena is seen.
     for _ in 0..2 {
         let before = states.clone();

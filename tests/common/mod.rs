@@ -14,6 +14,7 @@ pub mod points;
 mod problem;
 mod random;
 mod rules;
+pub mod running;
 mod trial;
 mod whole;
 

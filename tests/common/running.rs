@@ -1,0 +1,53 @@
+//! Running one graph in many ways: by number of threads, instruction set, and how dear waiting is said to be.
+
+use foldgrad::exec::{Executable, InstructionSet, Options};
+use foldgrad::ir::Bindings;
+use foldgrad::plan::{Costs, Port};
+use foldgrad::{Graph, Tensor};
+use indexmap::IndexMap;
+
+/// Every instruction set; those that the machine lacks are tried as what takes their place.
+pub const SETS: [InstructionSet; 3] = [InstructionSet::Widest, InstructionSet::Avx2, InstructionSet::Baseline];
+
+/// Options for so many threads; with `eager`, the plan is told that sharing work out costs nothing.
+pub fn options(instructions: InstructionSet, threads: usize, eager: bool) -> Options {
+    let costs = Costs::default();
+    let costs = if eager { Costs { barrier: 0.0, call: 0.0, ..costs } } else { costs };
+    Options { threads, instructions, costs }
+}
+
+/// Outputs and updated states of one run, by name.
+pub fn run(graph: &Graph, feeds: &IndexMap<String, Tensor>, options: &Options) -> IndexMap<String, Tensor> {
+    let mut run = Executable::with(graph.clone(), &Bindings::new(), options).unwrap();
+    let by_name = |ports: &[Port]| -> Vec<Tensor> { ports.iter().map(|port| feeds[&port.name].clone()).collect() };
+    let (data, mut states) = (by_name(run.plan().feeds()), by_name(run.plan().states()));
+    run.run(&data.iter().collect::<Vec<_>>(), &mut states).unwrap();
+    let outputs =
+        run.plan().outputs().enumerate().map(|(at, port)| (port.name.clone(), run.output_tensor(at).unwrap()));
+    let states = run.plan().states().iter().zip(states).map(|(port, state)| (format!("state {}", port.name), state));
+    outputs.chain(states).collect()
+}
+
+/// The first element in which two tensors differ, NaNs being all alike.
+pub fn difference(a: &Tensor, b: &Tensor) -> Option<String> {
+    if a.ty() != b.ty() {
+        return Some(format!("{} and {}", a.ty(), b.ty()));
+    }
+    let bits = |value: f64| if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
+    let (a, b) = (a.to_f64(), b.to_f64());
+    let at = (0..a.len()).find(|&at| bits(a[at]) != bits(b[at]))?;
+    Some(format!("element {at} of {}: {:e} and {:e}", a.len(), a[at], b[at]))
+}
+
+/// Checks that two runs gave the same bits.
+pub fn same(what: &str, a: &IndexMap<String, Tensor>, b: &IndexMap<String, Tensor>) -> Result<(), String> {
+    if !a.keys().eq(b.keys()) {
+        return Err(format!("{what}: the names differ"));
+    }
+    for (name, a) in a {
+        if let Some(difference) = difference(a, &b[name]) {
+            return Err(format!("{what}: `{name}` differs: {difference}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Threads that wait for work cost nothing: after runs, a process that does nothing uses no processor time.
+
+use foldgrad::exec::{Executable, Options};
+use foldgrad::ir::Bindings;
+use foldgrad::{Builder, DType, Tensor};
+use std::time::{Duration, Instant};
+
+/// Processor time of all threads of this process, in milliseconds: fields 14 and 15 of its line, in hundredths.
+fn processor_milliseconds() -> u64 {
+    let line = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // The name in parentheses may hold spaces.
+    let fields: Vec<&str> = line.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
+    (ticks(11) + ticks(12)) * 10
+}
+
+#[test]
+fn nothing_runs_between_runs() {
+    if !cfg!(target_os = "linux") {
+        println!("NOT CHECKED: processor time is read from /proc, which this system does not have");
+        return;
+    }
+    let g = Builder::new();
+    let (x, w) = (g.input("x", DType::F32, [256, 512]), g.parameter("w", DType::F32, [512, 512]));
+    g.output("y", x.dot(w).tanh());
+    let options = Options { threads: 4, ..Options::default() };
+    let mut run = Executable::with(g.finish().unwrap(), &Bindings::new(), &options).unwrap();
+    run.record(true);
+    let x = Tensor::full(DType::F32, [256, 512], 0.5);
+    let mut states = [Tensor::full(DType::F32, [512, 512], 0.01)];
+    // Until every helper has been there, so that each has something to sleep after.
+    let (started, mut seen) = (Instant::now(), [false; 4]);
+    while seen.contains(&false) {
+        run.run(&[&x], &mut states).unwrap();
+        run.take_spans().iter().for_each(|span| seen[span.worker] = true);
+        assert!(started.elapsed() < Duration::from_secs(60), "helpers that came: {seen:?}");
+    }
+    // Only a clock that runs can show that nothing else does.
+    let busy = processor_milliseconds();
+    assert!(busy > 0);
+    let before = processor_milliseconds();
+    std::thread::sleep(Duration::from_millis(300));
+    let used = processor_milliseconds() - before;
+    println!("{used} ms in 300 ms of idleness, after {busy} ms of work");
+    assert!(used < 20, "{used} ms of processor time in 300 ms of idleness");
+}
