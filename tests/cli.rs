@@ -12,7 +12,8 @@ use tempfile::TempDir;
 /// Parameters of the tutorial network, running statistics included.
 const PARAMETERS: u64 = 318_610;
 
-const COMMANDS: [&str; 8] = ["train", "evaluate", "explain", "export", "unfuse", "summary", "graph", "bench"];
+const COMMANDS: [&str; 10] =
+    ["train", "evaluate", "explain", "export", "unfuse", "summary", "graph", "bench", "plan", "profile"];
 
 /// The program in a place of its own: no data by name, and nothing in the cache.
 struct Place(TempDir);
@@ -222,6 +223,64 @@ fn the_plan_is_for_the_batch_asked_for() {
 }
 
 #[test]
+fn plans_are_printed_with_what_they_cost() {
+    let place = Place::new();
+    let batch = ["plan", "--batch", "48", "--threads", "2"];
+    let whole = place.run(&batch);
+    assert!(whole.starts_with("training step, batch 48\nplan: ") && whole.contains("[48,784]x[784,300]"), "{whole}");
+    let brief = place.run(&[&batch[..], &["--brief", "--bn", "none"]].concat());
+    assert!(brief.lines().all(|line| line.chars().count() <= 100) && !brief.contains("@0"), "{brief}");
+    assert!(brief.contains("\nbarrier               400        400          -  ns until"), "{brief}");
+    let step = brief.lines().find(|line| line.contains("gemm 48×784×300")).unwrap();
+    assert!(step.contains(" dense ") && step.contains(" yes "), "{step}");
+    let expected = |text: &str| -> f64 {
+        let line = text.lines().find(|line| line.starts_with("     = a run")).unwrap();
+        line.split_whitespace().nth(3).unwrap().parse().unwrap()
+    };
+    // Slower products, as a user says, make a longer run; one thread is never given a split.
+    let costs = ["--brief", "--bn", "none", "--costs", "multiply_adds=11", "call=0"];
+    let slow = place.run(&[&batch[..], &costs].concat());
+    assert!(slow.contains("\nmultiply_adds        11.0        110          -  f32"), "{slow}");
+    assert!(expected(&slow) > 2.0 * expected(&brief), "{slow}");
+    let alone = place.run(&["plan", "--brief", "--threads", "1", "--stage", "folded"]);
+    assert!(!alone.contains(" yes ") && alone.contains("folded inference, batch 32"), "{alone}");
+    let measured = place.run(&["plan", "--brief", "--threads", "1", "--measure", "--calibrate"]);
+    assert!(measured.contains("µs  measured  ratio\n"), "{measured}");
+    let costs: Vec<&str> = measured.lines().skip(2).take(6).collect();
+    for line in costs {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        assert!(fields[1] == fields[3] && fields[1].parse::<f64>().unwrap() > 0.0, "{line}");
+    }
+    let run: Vec<&str> = measured.lines().last().unwrap().split_whitespace().collect();
+    assert!(run.len() == 6 && run[4].parse::<f64>().unwrap() > 0.0, "{run:?}");
+}
+
+#[test]
+fn profiles_are_a_table_a_trace_and_an_object() {
+    let place = Place::new();
+    let profile = ["profile", "--steps", "3", "--batch", "8"];
+    for stage in ["training", "inference", "folded"] {
+        let table = place.run(&[&profile[..], &["--stage", stage, "--threads", "2"]].concat());
+        assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+        let starts = |start: &str| table.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!(
+            (starts("layer "), starts("kind "), starts("worker "), starts("ceilings of a core: ")),
+            (1, 1, 1, 1)
+        );
+        assert_eq!((starts("dense_3 "), starts("sgd ")), (1, usize::from(stage == "training")), "{table}");
+    }
+    let files = ["--trace", "trace.json", "--trace-steps", "2", "--json", "profile.json", "--bn", "after", "--bias"];
+    place.run(&[&profile[..], &files].concat());
+    let trace: Value = serde_json::from_slice(&place.file("trace.json")).unwrap();
+    let runs = trace.as_array().unwrap().iter().filter(|event| event["name"] == "run").count();
+    assert_eq!(runs, 2);
+    let object: Value = serde_json::from_slice(&place.file("profile.json")).unwrap();
+    assert_eq!((&object["runs"], object["multiply_adds"].as_u64()), (&3.into(), Some(8 * 713_400)));
+    let printed = place.run(&[&profile[..], &["--json", "-"]].concat());
+    assert_eq!(objects(&printed).len(), 1, "nothing else");
+}
+
+#[test]
 fn help_and_version_are_no_errors() {
     let place = Place::new();
     for command in COMMANDS {
@@ -253,6 +312,16 @@ fn a_command_that_cannot_be_understood_exits_with_2() {
         &["summary", "--json"],
         &["graph", "--stage", "none"],
         &["graph", "--format", "svg"],
+        &["plan", "--batch", "0"],
+        &["plan", "--costs", "barrier"],
+        &["plan", "--costs", "barier=3"],
+        &["plan", "--costs", "multiply_adds=0"],
+        &["plan", "--costs", "call=-1"],
+        &["profile", "--stage", "plan"],
+        &["profile", "--threads", "0"],
+        &["profile", "--threads", "65"],
+        &["profile", "--steps", "0"],
+        &["profile", "--trace-steps", "3"],
     ] {
         let output = place.output(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output.stderr));
@@ -278,6 +347,8 @@ fn what_goes_wrong_is_one_error_and_no_panic() {
             "--export no/such.onnx",
         ),
         (&["explain", "missing.onnx"], "missing.onnx"),
+        (&["profile", "--steps", "1", "--trace", "no/such.json"], "--trace no/such.json"),
+        (&["profile", "--steps", "1", "--json", "no/such.json"], "--json no/such.json"),
         (&["unfuse", "damaged", "--save", "weights"], "damaged"),
     ] {
         let output = place.output(args);

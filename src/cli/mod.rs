@@ -6,6 +6,9 @@ mod evaluate;
 mod export;
 mod graph;
 mod network;
+mod plan;
+mod profile;
+mod subject;
 mod train;
 
 use crate::exec::Options;
@@ -49,6 +52,10 @@ enum Command {
     Bench(bench::Args),
     #[command(hide = true)]
     BenchSide(bench::SideArgs),
+    /// Print the plan of the network's kernels with what each is expected to take.
+    Plan(plan::Args),
+    /// Measure where the time of a run goes: by kernel, by layer, and by worker.
+    Profile(profile::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,6 +111,8 @@ pub fn main() -> ExitCode {
         Command::Graph(args) => graph::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::BenchSide(args) => bench::run_side(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Profile(args) => profile::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

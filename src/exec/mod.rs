@@ -2,18 +2,24 @@
 #![allow(unsafe_code)]
 
 mod arena;
+mod calibrate;
 pub mod ceiling;
 mod executable;
 mod held;
 mod options;
 mod predictor;
+mod profile;
+mod roofline;
 mod rows;
 mod run;
 mod team;
 mod trace;
 mod worker;
 
+pub use calibrate::CalibrateError;
 pub use executable::{Cause, Executable, RunError};
 pub use options::{InstructionSet, Options};
 pub use predictor::{BLOCK, PLANS, PredictError, Predictor};
+pub use profile::{PhaseProfile, Profile, RunSpans, StepProfile, WorkerProfile};
+pub use roofline::Ceilings;
 pub use worker::Span;

@@ -77,7 +77,12 @@ impl<'g> Rebuild<'g> {
     pub fn expand(&mut self, id: NodeId) -> bool {
         let node = self.old.node(id);
         let operands: Vec<Expr<'_>> = node.operands().iter().map(|&operand| self.get(operand)).collect();
-        let results = self.attributed("expand", id, || node.op.expand(&operands));
+        let expand = || node.op.expand(&operands);
+        // A gradient stays one, and a rewrite too.
+        let results = self.attributed("expand", id, || match self.source(id) {
+            source @ (Source::GradientOf(_) | Source::Rewritten { .. }) => self.builder.attributed(source, expand),
+            _ => expand(),
+        });
         let Some(results) = results else { return false };
         let values: SmallVec<[Value; 1]> = results.iter().map(|result| result.value).collect();
         self.map[id.index()] = values;

@@ -13,28 +13,34 @@ mod epilogue;
 mod finish;
 mod fuse;
 mod in_place;
+mod label;
 mod legalise;
 mod lower;
 mod lower_map;
 mod memory;
 mod native;
+mod planned;
 mod print;
 mod schedule;
 mod split;
 mod step;
 mod view;
+mod work;
 
 pub(crate) use blocks::Blocks;
 pub use cost::Costs;
 pub(crate) use finish::Finish;
+pub use label::{Direction, Label};
 pub(crate) use memory::{ALIGNMENT, CHUNK, GEMM_SCRATCH};
 pub(crate) use native::{Native, Program};
+pub use planned::{PlannedPhase, PlannedStep};
 pub(crate) use schedule::Phase;
 pub(crate) use split::Split;
 pub(crate) use step::{
     Gemm, GemmMap, MapCode, MapInstruction, MapOp, Matrix, Method, Pattern, Slot, Step, StepKind, Then,
 };
 pub(crate) use view::View;
+pub use work::Work;
 
 use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, verify};
 use crate::op::Role;
@@ -134,6 +140,9 @@ pub struct Plan {
     pub(crate) least_arena_bytes: usize,
     // Of each worker.
     pub(crate) scratch_bytes: usize,
+    // Where each step comes from.
+    pub(crate) labels: Vec<Label>,
+    pub(crate) costs: Costs,
 }
 
 impl Plan {
@@ -165,6 +174,7 @@ impl Plan {
         let shapes = concrete_shapes(&legal, bindings)?;
         let fusion = fuse::fuse(&legal, &shapes);
         let mut plan = lower::lower(&legal, &shapes, &fusion, bindings);
+        let sources = label::Sources::of(&legal, &fusion, &plan);
         in_place::commit_state(&mut plan);
         finish::finish_products(&mut plan);
         epilogue::join_epilogues(&mut plan);
@@ -175,6 +185,8 @@ impl Plan {
         plan.threads = threads.max(1);
         schedule::schedule(&mut plan, costs, threads.max(1));
         memory::lay_out(&mut plan);
+        plan.labels = plan.steps.iter().map(|step| sources.label(step, &plan)).collect();
+        plan.costs = *costs;
         Ok(plan)
     }
 
