@@ -54,10 +54,10 @@ impl Profile {
             self.product_share() * 100.0
         );
         let reading: Vec<String> =
-            ceilings.reading.iter().map(|&(size, rate)| format!("{} at {}", rounded(rate), binary(size))).collect();
+            ceilings.reading.iter().map(|&(size, rate)| format!("{} {}", binary(size), rounded(rate))).collect();
         let _ = writeln!(
             text,
-            "ceilings of a core: {} GFLOP/s; reads GB/s: {}",
+            "ceilings of a core: {} GFLOP/s; GB/s read: {}",
             rounded(ceilings.operations),
             reading.join(", ")
         );
