@@ -222,6 +222,8 @@ fn traces_are_well_formed() {
                 // An event ends before the next begins, or not before what is inside of it; to a nanosecond.
                 open.retain(|&end| end > from + 1e-3);
                 assert!(open.iter().all(|&end| from + length <= end + 2e-3), "{event} crosses the end of another");
+                // Nothing is inside of a kernel or a wait, and only the caller's line shows the runs around them.
+                assert!(open.len() <= usize::from(tid == 0), "{event} lies in a kernel or a wait");
                 open.push(from + length);
             }
         }
