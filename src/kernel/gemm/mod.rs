@@ -1,6 +1,7 @@
 //! Matrix products: `c = a·b`, or a window of it.
 //!
-//! Every element of `c` is one chain of multiply-adds over `k` in ascending order, whatever the window, the tile or the
+//! Every element of `c` is a sum of chains, each of [`CHAIN`] multiply-adds over `k` in ascending order: rounding grows with
+//! the root of a chain's length and not with that of `k`. The order is the same whatever the window, the tile or the
 //! packing, so a product has the same bits however it is shared out. The exception is [`Method::Faer`], whose blocking
 //! over `k` depends on `k` alone.
 //!
@@ -45,6 +46,9 @@ pub(crate) struct Product<T> {
     pub c_stride: usize,
     pub finish: Finish<T>,
 }
+
+/// Multiply-adds of a chain.
+const CHAIN: usize = 256;
 
 /// What happens to each element before it is stored for good.
 #[derive(Clone, Copy, Debug)]

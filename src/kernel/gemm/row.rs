@@ -1,6 +1,6 @@
 //! `c[n] = Σₖ a[k]·b[k, n]`: one row, bound by reading `b`.
 
-use super::Product;
+use super::{CHAIN, Product};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
 use pulp::{Simd, WithSimd};
@@ -25,35 +25,65 @@ impl<T: Real> WithSimd for Row<T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Product { k, n, a, b, c, finish, .. } = self.product;
-        let lanes = T::lanes::<S>();
-        // SAFETY: whole vectors end at or before `n`, the masked one covers the rest, and rows stay below `k`.
+        let n = self.product.n;
+        for column in (0..n).step_by(STRIP) {
+            // SAFETY: the caller of `row` vouches for the product.
+            unsafe { self.strip::<S>(simd, column, STRIP.min(n - column)) };
+        }
+    }
+}
+
+impl<T: Real> Row<T> {
+    /// # Safety
+    /// As [`row`], for `width` columns from `column`.
+    #[inline(always)]
+    unsafe fn strip<S: Simd>(&self, simd: S, column: usize, width: usize) {
+        let Product { k, a, b, c, finish, .. } = self.product;
+        let (finish, lanes) = (finish.from_column(column), T::lanes::<S>());
+        let mut chain = [T::ZERO; STRIP];
+        // SAFETY: whole vectors end at or before the width, the masked one covers the rest, and rows stay below `k`.
         unsafe {
-            for i in 0..n {
-                c.add(i).write(T::ZERO);
-            }
+            let (b, c) = (b.start.add(column), c.add(column));
             let mut done = 0;
-            while done < k {
-                let rows = if k - done >= ROWS { ROWS } else { 1 };
-                let (from, factors) = (b.start.add(done * b.row_stride), a.start.add(done * a.column_stride));
-                if rows == ROWS {
-                    visit::<S, T, ROWS>(simd, n, lanes, (factors, a.column_stride), (from, b.row_stride), c);
-                } else {
-                    visit::<S, T, 1>(simd, n, lanes, (factors, a.column_stride), (from, b.row_stride), c);
+            loop {
+                chain[..width].fill(T::ZERO);
+                let end = k.min(done + CHAIN);
+                let first = done == 0;
+                while done < end {
+                    let (from, factors) =
+                        (b.add(done * self.product.b.row_stride), a.start.add(done * a.column_stride));
+                    let (b, factors) = ((from, self.product.b.row_stride), (factors, a.column_stride));
+                    if end - done >= ROWS {
+                        visit::<S, T, ROWS>(simd, width, lanes, factors, b, chain.as_mut_ptr());
+                        done += ROWS;
+                    } else {
+                        visit::<S, T, 1>(simd, width, lanes, factors, b, chain.as_mut_ptr());
+                        done += 1;
+                    }
                 }
-                done += rows;
-            }
-            for i in (0..n).step_by(lanes).filter(|_| !finish.is_none()) {
-                let mask = T::first(simd, lanes.min(n - i));
-                let mut sum = T::load_masked(simd, mask, c.add(i));
-                if !finish.bias.is_null() {
-                    sum = T::vector_add(simd, sum, T::load_masked(simd, mask, finish.bias.add(i)));
+                let is_last = done >= k;
+                for i in (0..width).step_by(lanes) {
+                    let mask = T::first(simd, lanes.min(width - i));
+                    let mut sum = T::load_masked(simd, mask, chain.as_ptr().add(i));
+                    if !first {
+                        sum = T::vector_add(simd, T::load_masked(simd, mask, c.add(i)), sum);
+                    }
+                    if is_last && !finish.bias.is_null() {
+                        sum = T::vector_add(simd, sum, T::load_masked(simd, mask, finish.bias.add(i)));
+                    }
+                    let sum = if is_last && finish.relu { T::vector_relu(simd, sum) } else { sum };
+                    T::store_masked(simd, mask, c.add(i), sum);
                 }
-                T::store_masked(simd, mask, c.add(i), if finish.relu { T::vector_relu(simd, sum) } else { sum });
+                if is_last {
+                    break;
+                }
             }
         }
     }
 }
+
+/// Columns whose chains are kept at a time: in the first-level cache, beside what is read of `b`.
+const STRIP: usize = 512;
 
 /// Adds `R` rows of `b`, in order, to `c`.
 ///

@@ -4,7 +4,7 @@
 //! For each `k`, a tile loads 3 vectors of a row of `b` and broadcasts 8 elements of a column of `a`, for 24 multiply-adds:
 //! half of what the load units could bring. So neither operand has to be packed as long as they come from cache.
 
-use super::Product;
+use super::{CHAIN, Product};
 use crate::kernel::Real;
 use crate::kernel::claim::claim;
 use crate::kernel::simd::Level;
@@ -121,30 +121,51 @@ impl<T: Real> Tiles<T> {
             for row in 0..ROWS {
                 claim(c.wrapping_add(row * c_stride), N * lanes);
             }
+            let (mut a_at, mut b_at) = (a.start.add(row * a.row_stride), b.start.add(column));
             let mut sums = [[T::splat(simd, T::ZERO); N]; ROWS];
-            if self.accumulate {
+            let mut done = 0;
+            loop {
+                for _ in done..k.min(done + CHAIN) {
+                    let mut factors = [T::splat(simd, T::ZERO); N];
+                    for (v, factor) in factors.iter_mut().enumerate() {
+                        let from = b_at.add(v * lanes);
+                        *factor = if is_partial(v) { T::load_masked(simd, mask, from) } else { T::load::<S>(from) };
+                    }
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let factor = T::splat(simd, a_at.add(r * a.row_stride).read());
+                        for (sum, &other) in sums.iter_mut().zip(&factors) {
+                            *sum = T::mul_add(simd, factor, other, *sum);
+                        }
+                    }
+                    // The last step leads outside; it is not followed.
+                    (a_at, b_at) = (a_at.wrapping_add(a.column_stride), b_at.wrapping_add(b.row_stride));
+                }
+                // The chains before this one wait in `c`.
+                if done > 0 || self.accumulate {
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        for (v, sum) in sums.iter_mut().enumerate() {
+                            let from = c.add(r * c_stride + v * lanes);
+                            let before =
+                                if is_partial(v) { T::load_masked(simd, mask, from) } else { T::load::<S>(from) };
+                            *sum = T::vector_add(simd, before, *sum);
+                        }
+                    }
+                }
+                done += CHAIN;
+                if done >= k {
+                    break;
+                }
                 for (r, sums) in sums.iter_mut().enumerate() {
                     for (v, sum) in sums.iter_mut().enumerate() {
-                        let from = c.add(r * c_stride + v * lanes);
-                        *sum = if is_partial(v) { T::load_masked(simd, mask, from) } else { T::load::<S>(from) };
+                        let to = c.add(r * c_stride + v * lanes);
+                        if is_partial(v) {
+                            T::store_masked(simd, mask, to, *sum)
+                        } else {
+                            T::store::<S>(to, *sum)
+                        }
+                        *sum = T::splat(simd, T::ZERO);
                     }
                 }
-            }
-            let (mut a_at, mut b_at) = (a.start.add(row * a.row_stride), b.start.add(column));
-            for _ in 0..k {
-                let mut factors = [T::splat(simd, T::ZERO); N];
-                for (v, factor) in factors.iter_mut().enumerate() {
-                    let from = b_at.add(v * lanes);
-                    *factor = if is_partial(v) { T::load_masked(simd, mask, from) } else { T::load::<S>(from) };
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let factor = T::splat(simd, a_at.add(r * a.row_stride).read());
-                    for (sum, &other) in sums.iter_mut().zip(&factors) {
-                        *sum = T::mul_add(simd, factor, other, *sum);
-                    }
-                }
-                // The last step leads outside; it is not followed.
-                (a_at, b_at) = (a_at.wrapping_add(a.column_stride), b_at.wrapping_add(b.row_stride));
             }
             if !finish.is_none() {
                 for v in 0..N {
