@@ -427,6 +427,7 @@ unsafe fn binary<S: Simd, T: Real>(simd: S, op: Binary, a: *mut T, b: *mut T, y:
                 $(Binary::$vector => unsafe {
                     vectors::<S, T>(simd, [a, b, b], y, n, #[inline(always)] |a, b, _| T::$f(simd, a, b))
                 })*
+                // SAFETY: the caller's.
                 $(Binary::$variant => unsafe {
                     zip(a, b, y, n, #[inline(always)] |a, b| Binary::$variant.apply(a, b))
                 })*

@@ -147,12 +147,16 @@ macro_rules! real {
                 simd.$between(0, count as $index)
             }
 
+            /// # Safety
+            /// As the trait says.
             #[inline(always)]
             unsafe fn load_masked<S: Simd>(simd: S, mask: MemMask<S::$mask>, from: *const $float) -> S::$vector {
                 // SAFETY: the caller's.
                 unsafe { simd.$load(mask, from) }
             }
 
+            /// # Safety
+            /// As the trait says.
             #[inline(always)]
             unsafe fn store_masked<S: Simd>(simd: S, mask: MemMask<S::$mask>, to: *mut $float, vector: S::$vector) {
                 // SAFETY: the caller's.

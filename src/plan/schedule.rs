@@ -173,10 +173,13 @@ impl Scheduler<'_> {
         while !ready.is_empty() {
             let (start, mut touched) = (self.done.len(), Touched::default());
             let mut deferred: BTreeSet<usize> = BTreeSet::new();
-            while let Some(at) = ready.pop_first() {
-                let too_far = deferred.first().is_some_and(|&first| at > first + WINDOW);
+            while let Some(&at) = ready.first() {
+                if deferred.first().is_some_and(|&first| at > first + WINDOW) {
+                    break;
+                }
+                ready.pop_first();
                 let Some(mut step) = steps[at].take() else { continue };
-                let choice = if too_far { None } else { self.choose(&step.kind, self.wishes[at], &touched) };
+                let choice = self.choose(&step.kind, self.wishes[at], &touched);
                 let Some((split, accesses)) = choice else {
                     steps[at] = Some(step);
                     deferred.insert(at);
@@ -195,7 +198,7 @@ impl Scheduler<'_> {
                 }
             }
             self.phases.push(Phase { steps: start..self.done.len(), shares: 1 });
-            ready = deferred;
+            ready.extend(deferred);
         }
     }
 
