@@ -173,7 +173,7 @@ fn bytes_and_operations_are_counted_once() {
         let (x, b) = (g.input("x", DType::F32, [6, 10]), g.input("b", DType::F32, [10]));
         g.output("y", (x * x + b).relu());
     });
-    assert_eq!(map, ("map 60·3".to_owned(), of(0, 180, 4 * (60 + 10 + 60), false)));
+    assert_eq!(map, ("map 60·2".to_owned(), of(0, 180, 4 * (60 + 10 + 60), false)));
     let sum = work(&|g| g.output("y", g.input("x", DType::F32, [6, 10]).sum(&[0])));
     assert_eq!(sum, ("reduce 1×6×10".to_owned(), of(0, 60, 4 * 70, false)));
     let copy = work(&|g| g.output("y", g.input("x", DType::I32, [6, 10]).transpose(&[1, 0])));

@@ -229,11 +229,11 @@ impl Executable {
     /// ```
     /// use foldgrad::{Builder, DType, Tensor, exec::{Executable, Options}, ir::Bindings};
     /// let g = Builder::new();
-    /// let count = g.state("count", DType::F32, []);
+    /// let count = g.state("count", DType::F32, [1]);
     /// g.update(count, count + 1.0);
     /// let options = Options { holds_state: true, ..Options::default() };
     /// let mut run = Executable::with(g.finish()?, &Bindings::new(), &options)?;
-    /// let mut states = [Tensor::scalar(0.0f32)];
+    /// let mut states = [Tensor::vector(vec![0.0f32])];
     /// run.hold(&states)?;
     /// for _ in 0..3 {
     ///     run.run_held(&[])?;

@@ -75,7 +75,7 @@ impl WithSimd for Run<'_> {
 }
 
 /// Stretches between what is computed and what is asked for.
-const AHEAD: usize = 4;
+const AHEAD: usize = 16;
 
 /// `count` runs of `len` elements, `stride` apart.
 #[derive(Clone, Copy, Debug)]

@@ -88,8 +88,9 @@ impl Costs {
         let width = dtype.size() as f64 / 4.0;
         let computed = (rows * k * columns.next_multiple_of(LANES)) as f64 / self.multiply_adds;
         // Blocks of a state are in the caches of those who update them: a split by rows fetches the others'.
-        let foreign = if gemm.blocks.is_some() && split.is_some_and(|split| split.inner > 1) { 2.0 } else { 1.0 };
-        let read = foreign * (k * columns * 4) as f64 / self.operand_bytes;
-        products as f64 * width * (computed.max(read) + 0.1 * read)
+        let is_foreign = threads > 1 && gemm.blocks.is_some() && split.is_some_and(|split| split.inner > 1);
+        let read = (k * columns * 4) as f64 / self.operand_bytes;
+        let foreign = if is_foreign { read } else { 0.0 };
+        products as f64 * width * (computed.max(read) + 0.1 * read + foreign)
     }
 }

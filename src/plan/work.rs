@@ -1,7 +1,7 @@
 //! What a kernel call has to do, whatever the machine: `m·k·n` multiply-adds of a product, and each byte of its operands
 //! and results once.
 
-use super::step::{Gemm, MapCode, Pattern, Step, StepKind};
+use super::step::{Gemm, MapCode, MapOp, Pattern, Step, StepKind};
 use crate::ir::DType;
 use std::ops::AddAssign;
 
@@ -89,8 +89,11 @@ impl AddAssign for Work {
 fn of_product(gemm: &Gemm, stored: usize) -> Work {
     let Gemm { m, k, n, batch, dtype, .. } = *gemm;
     let multiply_adds = (batch * m * k * n) as u64;
-    let bytes = (batch * (m * k + k * n + stored) * dtype.size()) as u64;
-    Work { multiply_adds, operations: 2 * multiply_adds, bytes, double: dtype == DType::F64 }
+    let bias = if gemm.finish.bias.is_some() { n } else { 0 };
+    let bytes = ((batch * (m * k + k * n + stored) + bias) * dtype.size()) as u64;
+    let finished = usize::from(gemm.finish.bias.is_some()) + usize::from(gemm.finish.relu);
+    let operations = 2 * multiply_adds + (finished * m * n) as u64;
+    Work { multiply_adds, operations, bytes, double: dtype == DType::F64 }
 }
 
 /// A map one of whose inputs may be in no memory.
@@ -103,6 +106,10 @@ fn of_map(map: &MapCode, without: Option<usize>) -> Work {
     let inputs = map.inputs.iter().enumerate().filter(|&(index, _)| Some(index) != without);
     let read: usize = inputs.map(|(_, input)| read(input.pattern) * input.dtype.size()).sum();
     let written: usize = map.outputs.iter().map(|output| map.len * output.dtype.size()).sum();
+    // An instruction that stands for two counts as two.
+    let joined = |op: MapOp| matches!(op, MapOp::Multiply(_) | MapOp::SelectBy(_));
+    let operations =
+        map.len * map.code.iter().map(|instruction| 1 + usize::from(joined(instruction.op))).sum::<usize>();
     let double = map.code.iter().any(|instruction| instruction.dtype == DType::F64);
-    Work { multiply_adds: 0, operations: (map.len * map.code.len()) as u64, bytes: (read + written) as u64, double }
+    Work { multiply_adds: 0, operations: operations as u64, bytes: (read + written) as u64, double }
 }

@@ -54,7 +54,7 @@ impl Window {
     /// Asks for the lines of the result, if they are few enough to stay.
     #[inline(always)]
     fn claim<T>(self, y: *mut T) {
-        const MOST_BYTES: usize = 64 << 10;
+        const MOST_BYTES: usize = 256 << 10;
         if self.inner == 1 && self.outer * self.width() * size_of::<T>() <= MOST_BYTES {
             for outer in 0..self.outer {
                 claim(y.wrapping_add(self.span(outer, 0).0), self.width());
