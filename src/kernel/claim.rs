@@ -1,18 +1,30 @@
-//! Asks for cache lines ahead of writing them. After a phase in which another core has read them, each would otherwise be
-//! waited for in turn.
+//! Asks for cache lines ahead of their use. Lines that another core has read since are otherwise waited for one by one when
+//! they are written; and the hardware does not foresee where a share's piece of the next row begins.
 
-/// Asks for the lines of `len` elements. Addresses need not be valid.
+/// Asks for the lines of `len` elements, to be written. Addresses need not be valid.
 #[inline(always)]
 pub(super) fn claim<T>(start: *const T, len: usize) {
     #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        const LINE: usize = 64;
-        for at in (0..len * size_of::<T>()).step_by(LINE) {
-            // SAFETY: a hint touches no memory that the program could see, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_ET0>(start.cast::<i8>().wrapping_add(at)) };
-        }
-    }
+    ask::<{ std::arch::x86_64::_MM_HINT_ET0 }>(start.cast(), len * size_of::<T>());
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (start, len);
+}
+
+/// Asks for the lines of `len` elements, to be read. Addresses need not be valid.
+#[inline(always)]
+pub(super) fn fetch<T>(start: *const T, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    ask::<{ std::arch::x86_64::_MM_HINT_T0 }>(start.cast(), len * size_of::<T>());
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, len);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn ask<const HINT: i32>(start: *const i8, bytes: usize) {
+    const LINE: usize = 64;
+    for at in (0..bytes).step_by(LINE) {
+        // SAFETY: a hint touches no memory that the program could see, whatever the address.
+        unsafe { std::arch::x86_64::_mm_prefetch::<HINT>(start.wrapping_add(at)) };
+    }
 }

@@ -1,11 +1,11 @@
 //! Fused element-wise programs: chunk by chunk, each instruction runs over a chunk that stays in the first-level cache.
 
-use super::claim::claim;
+use super::claim::{claim, fetch};
 use super::simd::Level;
 use super::{Real, math, native};
 use crate::ir::DType;
 use crate::ops::{Binary, Compare, Unary};
-use crate::plan::{CHUNK, MapCode, MapInstruction, MapOp, Pattern, Slot, Then};
+use crate::plan::{CHUNK, CHUNK_BYTES, MapCode, MapInstruction, MapOp, Pattern, Slot, Then};
 use pulp::{Simd, WithSimd};
 
 /// The memory of one run of a map: one pointer for each input (at its offset), one for each output, and scratch for
@@ -15,9 +15,6 @@ pub(crate) struct MapMemory<'a> {
     pub outputs: &'a [*mut u8],
     pub scratch: *mut u8,
 }
-
-/// Bytes of one chunk, for the widest element type.
-const CHUNK_BYTES: usize = CHUNK * 8;
 
 /// Runs the map over a stretch of its elements.
 ///
@@ -66,6 +63,13 @@ impl WithSimd for Run<'_> {
                     let size = output.dtype.size();
                     claim(to.wrapping_add(next * size), CHUNK.min(stretches.len) * size);
                 }
+                if stretches.count > 1 {
+                    let full = map.inputs.iter().zip(memory.inputs).filter(|(input, _)| input.pattern == Pattern::Full);
+                    for (input, from) in full {
+                        let (next, size) = (start + AHEAD * stretches.stride, input.dtype.size());
+                        fetch(from.wrapping_add(next * size), CHUNK.min(stretches.len) * size);
+                    }
+                }
                 let chunk = Chunk { level, map, memory, start, len: CHUNK.min(first + stretches.len - start) };
                 // SAFETY: the caller of `run` vouches for the pointers over the stretches.
                 unsafe { chunk.run(simd) };
@@ -75,7 +79,7 @@ impl WithSimd for Run<'_> {
 }
 
 /// Stretches between what is computed and what is asked for.
-const AHEAD: usize = 16;
+const AHEAD: usize = 4;
 
 /// `count` runs of `len` elements, `stride` apart.
 #[derive(Clone, Copy, Debug)]

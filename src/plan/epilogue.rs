@@ -1,5 +1,5 @@
-//! Joins a product with the map that alone reads it, window by window: `dW` with the optimiser's update, or a wide layer
-//! with its bias and activation. The product is then never stored.
+//! Joins a product with the map that alone reads it, window by window: `dW` with the optimiser's update. The product is
+//! then never stored.
 
 use super::step::{Gemm, GemmMap, MapCode, Method};
 use super::{BufferId, Finish, Pattern, Plan, Step, StepKind, Storage};
@@ -35,13 +35,14 @@ pub(super) fn join_epilogues(plan: &mut Plan) {
         let is_free = gemm.finish == Finish::default()
             && !joined.contains_key(&reader)
             && !plan.outputs.iter().any(|&(_, buffer)| buffer == gemm.c);
+        // A parameter is better read in blocks of columns than once for each window of rows; and one that this step
+        // reads could be overwritten before the map's turn.
         let reads_state = [gemm.a.buffer, gemm.b.buffer].iter().any(|&buffer| is_state(plan, buffer));
-        let crosses = at < plan.commit && reader >= plan.commit;
         let by_column = (map.outputs.iter().flat_map(|output| readers.get(&output.buffer)).flatten())
             .any(|&later| wants_columns(&plan.steps[later].kind));
         if let Some(input) = sole_input(gemm, map)
             && is_free
-            && !(reads_state && (crosses || at >= plan.commit))
+            && !reads_state
             && !by_column
         {
             joined.insert(reader, (at, input));

@@ -11,6 +11,15 @@ pub(crate) const ALIGNMENT: usize = 64;
 /// Elements that a fused map works on at a time: the operands of a chunk fit the first-level cache many times.
 pub(crate) const CHUNK: usize = 512;
 
+/// Bytes from one chunk of scratch to the next: room for the widest element type, and some more, since a core takes a load
+/// for one that depends on a store whose address ends in the same 12 bits.
+pub(crate) const CHUNK_BYTES: usize = CHUNK * 8 + STAGGER;
+
+/// Bytes by which neighbours of a whole number of pages are moved apart.
+const STAGGER: usize = 3 * ALIGNMENT;
+
+const PAGE: usize = 4096;
+
 pub(super) fn lay_out(plan: &mut Plan) {
     let phases = plan.phases.len();
     let mut born: Vec<Vec<BufferId>> = vec![Vec::new(); phases + 1];
@@ -47,7 +56,7 @@ pub(super) fn lay_out(plan: &mut Plan) {
 
 /// Scratch that one worker needs for a step.
 fn scratch(kind: &StepKind) -> usize {
-    let of_map = |map: &MapCode| (map.inputs.len() + map.scratch) * CHUNK * 8;
+    let of_map = |map: &MapCode| (map.inputs.len() + map.scratch) * CHUNK_BYTES;
     let of_gemm = |gemm: &Gemm| {
         if gemm.method == Method::Packed || gemm.blocks.is_some() { GEMM_SCRATCH * gemm.dtype.size() } else { 0 }
     };
@@ -65,7 +74,8 @@ fn scratch(kind: &StepKind) -> usize {
 }
 
 fn size_of(plan: &Plan, buffer: BufferId) -> usize {
-    plan.buffers[buffer].bytes().next_multiple_of(ALIGNMENT)
+    let bytes = plan.buffers[buffer].bytes().next_multiple_of(ALIGNMENT);
+    if bytes > 0 && bytes.is_multiple_of(PAGE) { bytes + STAGGER } else { bytes }
 }
 
 /// Elements of scratch that a product needs to pack its right operand: 1,024 rows of 3 vectors.

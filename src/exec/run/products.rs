@@ -6,7 +6,7 @@ use crate::kernel::gemm::{
     Finish, MatrixRef, Product, copy_panel, product, product_of_blocks, product_of_transposed_blocks,
 };
 use crate::kernel::map::{self, MapMemory, Stretches};
-use crate::plan::{ALIGNMENT, CHUNK, GEMM_SCRATCH, Gemm, GemmMap, Matrix, Method, Split};
+use crate::plan::{ALIGNMENT, CHUNK_BYTES, GEMM_SCRATCH, Gemm, GemmMap, Matrix, Method, Split};
 use std::ops::Range;
 
 impl Run<'_> {
@@ -108,7 +108,7 @@ impl Run<'_> {
         }
         // SAFETY: the caller's; the plan has asked for chunks, a window, and a packed panel, in this order.
         unsafe {
-            let panel = scratch.add(aligned((code.inputs.len() + code.scratch) * CHUNK * 8));
+            let panel = scratch.add(aligned((code.inputs.len() + code.scratch) * CHUNK_BYTES));
             let packing = panel.add(aligned(height * width * size_of::<T>()));
             let Worker { inputs, outputs, .. } = own;
             inputs.clear();

@@ -2,7 +2,7 @@
 
 use super::tile::{Tiles, VECTORS};
 use super::transpose::transpose;
-use super::{MatrixRef, Product};
+use super::{CHAIN, MatrixRef, Product};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
 use crate::plan::GEMM_SCRATCH;
@@ -19,29 +19,35 @@ const WIDEST: usize = 16;
 /// # Safety
 /// As [`product`](super::product).
 pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch: *mut T) {
-    let Product { k, n, a, b, c, finish, .. } = product;
+    let Product { m, k, n, a, b, c, finish, .. } = product;
     let widest = VECTORS * WIDEST * 4 / size_of::<T>();
-    for column in (0..n).step_by(widest) {
-        let width = widest.min(n - column);
-        let mut from = 0;
-        loop {
-            let depth = (k - from).min(DEPTH);
+    let depth = depth(m, k, size_of::<T>()).min(DEPTH);
+    for from in (0..k.max(1)).step_by(depth) {
+        let depth = depth.min(k - from);
+        let a = MatrixRef { start: a.start.wrapping_add(from * a.column_stride), ..a };
+        for column in (0..n).step_by(widest) {
+            let width = widest.min(n - column);
             // SAFETY: the caller vouches for the product; a panel has at most `DEPTH` rows of `widest` elements.
             unsafe {
                 let source = b.start.wrapping_add(from * b.row_stride + column * b.column_stride);
                 copy_panel(level, MatrixRef { start: source, ..b }, depth, width, scratch);
-                let a = MatrixRef { start: a.start.wrapping_add(from * a.column_stride), ..a };
                 let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
                 let finish = finish.from_column(column).at_end(from + depth >= k);
                 let product = Product { k: depth, n: width, a, b, c: c.add(column), finish, ..product };
                 level.dispatch(Tiles { product, accumulate: from > 0 });
             }
-            from += depth;
-            if from >= k {
-                break;
-            }
         }
     }
+}
+
+/// How much of `k` is taken at a time: so much that this part of the left operand stays in the second-level cache while all
+/// columns go by, in whole chains.
+pub(super) fn depth(m: usize, k: usize, size: usize) -> usize {
+    const MOST_BYTES: usize = 256 << 10;
+    if m * k * size <= 2 * MOST_BYTES {
+        return k.max(CHAIN);
+    }
+    (MOST_BYTES / (m * size) / CHAIN * CHAIN).max(CHAIN)
 }
 
 /// Copies `depth` rows of `width` elements.
