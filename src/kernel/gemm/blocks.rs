@@ -20,7 +20,7 @@ pub(crate) unsafe fn product_of_blocks<T: Real>(level: Level, p: Product<T>, blo
         for column in columns.clone().step_by(blocks.width) {
             let (start, width) = blocks.block(column);
             let at = column - columns.start;
-            let finish = p.finish.from_column(at).at_end(from + k >= p.k);
+            let finish = p.finish.behind(at).at_end(from + k >= p.k);
             // SAFETY: the caller's.
             unsafe {
                 let b = p.b.start.add(start + from * width);
@@ -64,7 +64,7 @@ pub(crate) unsafe fn product_of_transposed_blocks<T: Real>(
                 }
                 let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
                 let at = first - rows.start;
-                let finish = p.finish.from_column(at).at_end(to >= p.k);
+                let finish = p.finish.behind(at).at_end(to >= p.k);
                 let product = Product { k: to - from, n: width, a, b, c: p.c.add(at), finish, ..p };
                 level.dispatch(Tiles { product, accumulate: from > 0 });
             }

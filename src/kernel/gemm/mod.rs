@@ -66,7 +66,7 @@ impl<T: Real> Finish<T> {
     }
 
     /// For the columns from `column` on.
-    fn from_column(self, column: usize) -> Finish<T> {
+    fn behind(self, column: usize) -> Finish<T> {
         let bias = if self.bias.is_null() { self.bias } else { self.bias.wrapping_add(column) };
         Finish { bias, ..self }
     }

@@ -32,7 +32,7 @@ pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch:
                 let source = b.start.wrapping_add(from * b.row_stride + column * b.column_stride);
                 copy_panel(level, MatrixRef { start: source, ..b }, depth, width, scratch);
                 let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
-                let finish = finish.from_column(column).at_end(from + depth >= k);
+                let finish = finish.behind(column).at_end(from + depth >= k);
                 let product = Product { k: depth, n: width, a, b, c: c.add(column), finish, ..product };
                 level.dispatch(Tiles { product, accumulate: from > 0 });
             }

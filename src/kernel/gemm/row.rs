@@ -39,7 +39,7 @@ impl<T: Real> Row<T> {
     #[inline(always)]
     unsafe fn strip<S: Simd>(&self, simd: S, column: usize, width: usize) {
         let Product { k, a, b, c, finish, .. } = self.product;
-        let (finish, lanes) = (finish.from_column(column), T::lanes::<S>());
+        let (finish, lanes) = (finish.behind(column), T::lanes::<S>());
         let mut chain = [T::ZERO; STRIP];
         // SAFETY: whole vectors end at or before the width, the masked one covers the rest, and rows stay below `k`.
         unsafe {
