@@ -64,7 +64,8 @@ pub(super) fn recognise(map: &MapCode) -> Option<Native> {
                 && unify(map, parameter, Slot::Output(last), &mut roles);
             let dtype = map.outputs[last].dtype;
             let used = roles.iter().flatten().count();
-            let inputs = roles.map(|role| role.unwrap_or(0));
+            // What a program does not use is bound to the rate: a number that may be read.
+            let inputs = roles.map(|role| role.or(roles[1]).unwrap_or(0));
             (fits && used == map.inputs.len() && dtype.is_float()).then_some(Native {
                 program,
                 dtype,

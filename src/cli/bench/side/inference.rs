@@ -1,9 +1,9 @@
-//! Inference as a user would do it: the folded graph in an `Executable`, whose `run` checks every tensor it is given.
+//! Inference as a user would do it: a `Predictor` of the folded graph, which checks every tensor it is given.
 
 use super::{CommandError, Done, Side};
 use crate::cli::bench::workload::Workload;
-use crate::exec::Executable;
-use crate::ir::{Bindings, Symbol, Tensor};
+use crate::exec::{Options, Predictor};
+use crate::ir::Tensor;
 use crate::train::{Fit, Trainer};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -13,9 +13,9 @@ use std::time::Instant;
 const TRAINED_ON: u64 = 1024;
 
 pub(super) struct Inference {
-    run: Executable,
-    states: Vec<Tensor>,
+    predictor: Predictor,
     input: Tensor,
+    outputs: Vec<Tensor>,
 }
 
 /// The tutorial network after a few steps; equal in every process.
@@ -28,14 +28,10 @@ pub(in super::super) fn trained() -> Result<Trainer, CommandError> {
 
 impl Inference {
     pub(super) fn new(workload: Workload) -> Result<Inference, CommandError> {
-        let folded = trained()?.fold()?;
-        let bindings = Bindings::from([(Symbol::new("batch"), workload.batch as usize)]);
-        let run = Executable::new(folded.graph, &bindings)?;
-        let states = run.plan().states().iter();
-        let states = states
-            .map(|port| folded.weights.get(&port.name).cloned().ok_or_else(|| format!("no weight `{}`", port.name)))
-            .collect::<Result<_, String>>()?;
-        Ok(Inference { run, states, input: workload.input()? })
+        let predictor = trained()?.fold()?.predictor(&Options::default())?;
+        let input = workload.input()?;
+        let outputs = predictor.predict(&[&input])?;
+        Ok(Inference { predictor, input, outputs })
     }
 }
 
@@ -47,10 +43,10 @@ impl Side for Inference {
     fn run(&mut self, steps: u64) -> Result<Done, CommandError> {
         let started = Instant::now();
         for _ in 0..steps {
-            self.run.run(&[&self.input], &mut self.states)?;
+            self.predictor.predict_into(&[&self.input], &mut self.outputs)?;
         }
         let seconds = started.elapsed().as_secs_f64();
-        let check = self.run.output::<f32>(0).and_then(|output| output.first()).map(|&first| f64::from(first));
+        let check = self.outputs.first().and_then(|output| output.to_f64().first().copied());
         Ok(Done { seconds, steps, check })
     }
 }
