@@ -21,12 +21,7 @@ const WINDOW_BYTES: usize = 32 << 10;
 const TALL_WINDOW: (usize, usize) = (512, 192);
 
 pub(super) fn join_epilogues(plan: &mut Plan) {
-    let mut readers: HashMap<BufferId, Vec<usize>> = HashMap::new();
-    for (at, step) in plan.steps.iter().enumerate() {
-        for buffer in step.kind.reads() {
-            readers.entry(buffer).or_default().push(at);
-        }
-    }
+    let readers = plan.readers();
     let mut joined: HashMap<usize, (usize, usize)> = HashMap::new();
     for (at, step) in plan.steps.iter().enumerate() {
         let StepKind::Gemm(gemm) = &step.kind else { continue };

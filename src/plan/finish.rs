@@ -3,7 +3,6 @@
 use super::step::{Gemm, MapCode, MapOp, Slot};
 use super::{BufferId, Pattern, Plan, Step, StepKind, Storage};
 use crate::ops::{Binary, Unary};
-use std::collections::HashMap;
 
 /// What happens to a product before it is stored; each rounded as the instruction of a map would be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,12 +14,7 @@ pub(crate) struct Finish {
 }
 
 pub(super) fn finish_products(plan: &mut Plan) {
-    let mut readers: HashMap<BufferId, Vec<usize>> = HashMap::new();
-    for (at, step) in plan.steps.iter().enumerate() {
-        for buffer in step.kind.reads() {
-            readers.entry(buffer).or_default().push(at);
-        }
-    }
+    let readers = plan.readers();
     let outputs: Vec<BufferId> = plan.outputs.iter().map(|&(_, buffer)| buffer).collect();
     let mut gone = vec![false; plan.steps.len()];
     for at in 0..plan.steps.len() {

@@ -45,6 +45,7 @@ pub use work::Work;
 
 use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, verify};
 use crate::op::Role;
+use std::collections::HashMap;
 
 /// A graph could not be planned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -189,6 +190,17 @@ impl Plan {
         plan.labels = plan.steps.iter().map(|step| sources.label(step, &plan)).collect();
         plan.costs = *costs;
         Ok(plan)
+    }
+
+    /// The steps that read each buffer, in order; a step that reads it twice is there twice.
+    fn readers(&self) -> HashMap<BufferId, Vec<usize>> {
+        let mut readers: HashMap<BufferId, Vec<usize>> = HashMap::new();
+        for (at, step) in self.steps.iter().enumerate() {
+            for buffer in step.kind.reads() {
+                readers.entry(buffer).or_default().push(at);
+            }
+        }
+        readers
     }
 
     /// The data that a run is fed, in order.
