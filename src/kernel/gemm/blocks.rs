@@ -1,6 +1,6 @@
 //! Products whose right operand is stored in [`Blocks`] of columns, as it is or transposed.
 
-use super::pack::{PANEL, copy_panel, depth};
+use super::pack::{by_panels, copy_panel, depth};
 use super::tile::Tiles;
 use super::{MatrixRef, Product, row};
 use crate::kernel::Real;
@@ -13,7 +13,8 @@ use std::ops::Range;
 /// # Safety
 /// As [`product`](super::product), with `b.start` at the first block; `c` and `n` are those of the range.
 pub(crate) unsafe fn product_of_blocks<T: Real>(level: Level, p: Product<T>, blocks: Blocks, columns: Range<usize>) {
-    let depth = depth(p.m, p.k, size_of::<T>());
+    // One row has no part that could leave the cache.
+    let depth = if p.m == 1 { p.k.max(1) } else { depth(p.m, p.k, size_of::<T>()) };
     for from in (0..p.k.max(1)).step_by(depth) {
         let k = depth.min(p.k - from);
         let a = MatrixRef { start: p.a.start.wrapping_add(from * p.a.column_stride), ..p.a };
@@ -46,28 +47,16 @@ pub(crate) unsafe fn product_of_transposed_blocks<T: Real>(
     rows: Range<usize>,
     scratch: *mut T,
 ) {
-    let widest = PANEL[1] * 4 / size_of::<T>();
-    let depth = depth(p.m, p.k, size_of::<T>()).min(PANEL[0]);
-    for from in (0..p.k.max(1)).step_by(depth) {
-        let to = p.k.min(from + depth);
-        let a = MatrixRef { start: p.a.start.wrapping_add(from * p.a.column_stride), ..p.a };
-        for first in rows.clone().step_by(widest) {
-            let width = widest.min(rows.end - first);
-            // SAFETY: the caller's; a panel has at most `depth` rows of `widest` elements.
-            unsafe {
-                for column in (from..to).step_by(blocks.width) {
-                    let (start, stride) = blocks.block(column);
-                    let block = p.b.start.add(start + first * stride);
-                    let source = MatrixRef { start: block, row_stride: 1, column_stride: stride };
-                    let target = scratch.add((column - from) * width);
-                    copy_panel(level, source, stride.min(to - column), width, target);
-                }
-                let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
-                let at = first - rows.start;
-                let finish = p.finish.behind(at).at_end(to >= p.k);
-                let product = Product { k: to - from, n: width, a, b, c: p.c.add(at), finish, ..p };
-                level.dispatch(Tiles { product, accumulate: from > 0 });
+    // SAFETY: the caller's; parts of `k` begin with a block, since chains are whole blocks long.
+    unsafe {
+        by_panels(level, p, scratch, |k, columns| {
+            for column in k.clone().step_by(blocks.width) {
+                let (start, stride) = blocks.block(column);
+                let block = p.b.start.add(start + (rows.start + columns.start) * stride);
+                let source = MatrixRef { start: block, row_stride: 1, column_stride: stride };
+                let target = scratch.add((column - k.start) * columns.len());
+                copy_panel(level, source, stride.min(k.end - column), columns.len(), target);
             }
-        }
+        });
     }
 }

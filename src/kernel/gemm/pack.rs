@@ -6,12 +6,10 @@ use super::{CHAIN, MatrixRef, Product};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
 use crate::plan::GEMM_SCRATCH;
+use std::ops::Range;
 
 /// Rows of `b` in a panel: 192 KiB of f32 on the widest machine, which stay in the second-level cache.
 const DEPTH: usize = GEMM_SCRATCH / (VECTORS * WIDEST);
-
-/// Rows and f32 columns of a panel.
-pub(super) const PANEL: [usize; 2] = [DEPTH, VECTORS * WIDEST];
 
 /// Lanes of the widest vector.
 const WIDEST: usize = 16;
@@ -19,23 +17,43 @@ const WIDEST: usize = 16;
 /// # Safety
 /// As [`product`](super::product).
 pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch: *mut T) {
-    let Product { m, k, n, a, b, c, finish, .. } = product;
+    let b = product.b;
+    // SAFETY: the caller vouches for the product and for `scratch`.
+    unsafe {
+        by_panels(level, product, scratch, |k, columns| {
+            let start = b.start.wrapping_add(k.start * b.row_stride + columns.start * b.column_stride);
+            copy_panel(level, MatrixRef { start, ..b }, k.len(), columns.len(), scratch);
+        });
+    }
+}
+
+/// Computes a product panel by panel of its right operand; `copy` brings the given rows and columns of it to `scratch`, one
+/// row after another.
+///
+/// # Safety
+/// As [`product`](super::product), but for the right operand, of which only what is copied is read.
+pub(super) unsafe fn by_panels<T: Real>(
+    level: Level,
+    product: Product<T>,
+    scratch: *mut T,
+    copy: impl Fn(Range<usize>, Range<usize>),
+) {
+    let Product { m, k, n, a, c, finish, .. } = product;
     let widest = VECTORS * WIDEST * 4 / size_of::<T>();
     let depth = depth(m, k, size_of::<T>()).min(DEPTH);
     for from in (0..k.max(1)).step_by(depth) {
-        let depth = depth.min(k - from);
+        let to = k.min(from + depth);
         let a = MatrixRef { start: a.start.wrapping_add(from * a.column_stride), ..a };
         for column in (0..n).step_by(widest) {
             let width = widest.min(n - column);
-            // SAFETY: the caller vouches for the product; a panel has at most `DEPTH` rows of `widest` elements.
-            unsafe {
-                let source = b.start.wrapping_add(from * b.row_stride + column * b.column_stride);
-                copy_panel(level, MatrixRef { start: source, ..b }, depth, width, scratch);
-                let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
-                let finish = finish.behind(column).at_end(from + depth >= k);
-                let product = Product { k: depth, n: width, a, b, c: c.add(column), finish, ..product };
-                level.dispatch(Tiles { product, accumulate: from > 0 });
-            }
+            // A panel has at most `DEPTH` rows of `widest` elements.
+            copy(from..to, column..column + width);
+            let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
+            let finish = finish.behind(column).at_end(to >= k);
+            // SAFETY: the caller vouches for `a` and `c`, and the panel is there.
+            let c = unsafe { c.add(column) };
+            let product = Product { k: to - from, n: width, a, b, c, finish, ..product };
+            level.dispatch(Tiles { product, accumulate: from > 0 });
         }
     }
 }
