@@ -53,14 +53,17 @@ impl<T: Real> Tiles<T> {
         let (vectors, full) = (self.product.n.div_ceil(lanes), self.product.n / lanes);
         let mut done = 0;
         while done < vectors {
-            let column = done * lanes;
+            let (column, left) = (done * lanes, vectors - done);
+            let is_tail = |width: usize| done + width > full;
             // SAFETY: the caller's.
             unsafe {
-                done += match full - done {
-                    0 => self.rows::<S, TALL, WIDE, 1, true>(simd, column),
+                // Two and two rather than three and one, which leaves the multipliers waiting.
+                done += match left {
+                    1 if is_tail(1) => self.rows::<S, TALL, WIDE, 1, true>(simd, column),
                     1 => self.rows::<S, TALL, WIDE, 1, false>(simd, column),
-                    // Two and two rather than three and one, which leaves the multipliers waiting.
+                    2 | 4 if is_tail(2) => self.rows::<S, TALL, WIDE, 2, true>(simd, column),
                     2 | 4 => self.rows::<S, TALL, WIDE, 2, false>(simd, column),
+                    _ if is_tail(VECTORS) => self.rows::<S, WIDE, 4, VECTORS, true>(simd, column),
                     _ => self.rows::<S, WIDE, 4, VECTORS, false>(simd, column),
                 }
             }
