@@ -181,10 +181,7 @@ impl Executable {
             .collect();
         let level = options.instructions.level();
         let (pointers, updated) = (Pointers(pointers), shared::updated(&plan));
-        let held = match options.holds_state {
-            true => Some(Held::new(&plan).ok_or(PlanError::OutOfMemory { bytes: 0 })?),
-            false => None,
-        };
+        let held = if options.holds_state { Some(Held::new(&plan)?) } else { None };
         Ok(Executable { graph, plan, arena, workers, level, pointers, guard: None, held, updated, record: false })
     }
 
@@ -364,10 +361,7 @@ fn check<'t>(
     found: usize,
     tensors: impl Iterator<Item = &'t Tensor>,
 ) -> Result<(), RunError> {
-    if ports.len() != found {
-        let names = ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(RunError::Count { what, names, expected: ports.len(), found });
-    }
+    check_count(what, ports, found)?;
     for (port, tensor) in ports.iter().zip(tensors) {
         if port.dtype != tensor.dtype() || port.shape != tensor.shape() {
             return Err(RunError::Type {
@@ -378,4 +372,12 @@ fn check<'t>(
         }
     }
     Ok(())
+}
+
+fn check_count(what: &'static str, ports: &[Port], found: usize) -> Result<(), RunError> {
+    if ports.len() == found {
+        return Ok(());
+    }
+    let names = ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
+    Err(RunError::Count { what, names, expected: ports.len(), found })
 }

@@ -2,7 +2,7 @@
 
 use super::arena::Arena;
 use crate::ir::{Tensor, TensorData};
-use crate::plan::{ALIGNMENT, Blocks, Plan};
+use crate::plan::{ALIGNMENT, Blocks, Plan, PlanError};
 
 /// Memory for every state of a plan.
 #[derive(Debug)]
@@ -12,8 +12,9 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// `None` where the system has no such memory.
-    pub fn new(plan: &Plan) -> Option<Held> {
+    /// # Errors
+    /// A system that has no such memory.
+    pub fn new(plan: &Plan) -> Result<Held, PlanError> {
         let mut end = 0usize;
         let mut offsets = Vec::with_capacity(plan.states().len());
         for port in plan.states() {
@@ -21,7 +22,8 @@ impl Held {
             let bytes = port.shape.iter().product::<usize>() * port.dtype.size();
             end += bytes.next_multiple_of(ALIGNMENT);
         }
-        Some(Held { arena: Arena::new(end)?, offsets })
+        let arena = Arena::new(end).ok_or(PlanError::OutOfMemory { bytes: end })?;
+        Ok(Held { arena, offsets })
     }
 
     /// Where a state lies.

@@ -1,16 +1,22 @@
 //! `y[i] = f(x[i])` for any number of rows, asked by any number of threads: one copy of the weights, a plan for each batch
 //! size, and an executable for each call that is on its way.
 
+mod blocks;
+mod idle;
+
+use super::held::data_pointer_mut;
 use super::{Executable, Options, RunError, rows};
 use crate::ir::{Bindings, Dim, Graph, NodeId, Tensor, TensorType};
 use crate::op::Role;
 use crate::pass::Folded;
 use crate::plan::PlanError;
+use idle::Idle;
 use indexmap::IndexMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use smallvec::SmallVec;
 
-/// Rows that a [`Predictor`] computes at a time: enough to keep the products efficient, few enough to stay in cache.
-pub const BLOCK: usize = 256;
+/// Rows that a thread of a [`Predictor`] computes at a time: enough to keep the products efficient, few enough to stay in
+/// cache.
+pub const BLOCK: usize = 128;
 
 /// Batch sizes that a [`Predictor`] keeps plans for. The one that was asked for longest ago goes first.
 pub const PLANS: usize = 16;
@@ -113,8 +119,8 @@ pub enum PredictError {
 /// - A plan is made when a batch size is first asked for; plans of the [`PLANS`] latest sizes are kept.
 /// - Calls at the same time run side by side, each in memory of its own, which is kept for later calls. The weights are
 ///   there once, and shared. Calls that are alone are shared out over the threads of the [`Options`].
-/// - More than [`BLOCK`] rows are computed block by block, through the plan of a block and that of the rest, if the rows of
-///   the graph depend on no other rows, which is checked; otherwise as one batch.
+/// - A batch is shared out by its plan. More than [`BLOCK`] rows a thread go block by block, each block through all layers
+///   by one thread, if the rows of the graph depend on no other rows, which is checked.
 /// - [`predict_into`](Predictor::predict_into) allocates nothing once its sizes have been seen.
 ///
 /// Each row has the same bits in a batch of any size where products go through register tiles, which is so unless a weight
@@ -147,7 +153,7 @@ pub struct Predictor {
     // Whether a batch may be computed in blocks.
     in_blocks: bool,
     options: Options,
-    idle: Mutex<Idle>,
+    idle: Idle,
 }
 
 /// A data input or an output as it was declared.
@@ -188,14 +194,11 @@ impl Predictor {
             }
         }
         let in_blocks = matches!(batch, Dim::Symbol(batch) if rows::are_independent(&graph, batch));
-        let idle = Mutex::new(Idle { plans: Vec::with_capacity(PLANS + 1), clock: 0 });
+        let idle = Idle::default();
         let predictor =
             Predictor { graph, weights: values, inputs, outputs, batch, in_blocks, options: *options, idle };
         // What cannot be planned is said now rather than at the first call.
-        let rows = batch.known().unwrap_or(1);
-        let run = predictor.take(rows)?;
-        run.read_only()?;
-        predictor.give_back(rows, run);
+        predictor.with(batch.known().unwrap_or(1), options.threads, |run| run.read_only())??;
         Ok(predictor)
     }
 
@@ -204,12 +207,10 @@ impl Predictor {
         &self.graph
     }
 
-    /// Batch sizes that there are plans for, the one that was asked for longest ago first.
+    /// Batch sizes that there are plans for, the one that was asked for longest ago first. A large batch has those of its
+    /// blocks.
     pub fn planned(&self) -> Vec<usize> {
-        let idle = self.idle();
-        let mut sizes: Vec<(u64, usize)> = idle.plans.iter().map(|plan| (plan.used, plan.rows)).collect();
-        sizes.sort_unstable();
-        sizes.into_iter().map(|(_, rows)| rows).collect()
+        self.idle.sizes().into_iter().map(|[rows, _]| rows).collect()
     }
 
     /// The outputs for each row of the inputs, which are in the order of the graph's data inputs.
@@ -239,20 +240,15 @@ impl Predictor {
     }
 
     fn fill(&self, inputs: &[&Tensor], outputs: &mut [Tensor], rows: usize) -> Result<(), PredictError> {
-        let most = if self.in_blocks { BLOCK } else { rows };
-        let mut from = 0;
-        while from < rows {
-            let block = most.min(rows - from);
-            let mut run = self.take(block)?;
-            let mut outcome = Ok(());
-            while outcome.is_ok() && from + block <= rows {
-                outcome = run.run_rows(inputs, &self.weights, outputs, from);
-                from += block;
-            }
-            self.give_back(block, run);
-            outcome?;
+        let starts = outputs.iter_mut().map(|output| data_pointer_mut(output.data_mut()));
+        let outputs: SmallVec<[*mut u8; 4]> = starts.collect();
+        if self.in_blocks && rows > BLOCK * self.options.threads {
+            // SAFETY: each output has as many rows as the inputs, and is borrowed for this call.
+            return unsafe { blocks::compute(self, inputs, &outputs, rows) };
         }
-        Ok(())
+        // SAFETY: as above.
+        let run = |run: &mut Executable| unsafe { run.run_rows(inputs, &self.weights, &outputs, 0) };
+        Ok(self.with(rows, self.options.threads, run)??)
     }
 
     /// Whether the inputs fit the graph; the number of their rows.
@@ -291,66 +287,16 @@ impl Predictor {
         Err(PredictError::Type { what, name, expected, found, help })
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        // Nothing panics while it holds the lock.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An executable for so many rows that no other call uses.
-    fn take(&self, rows: usize) -> Result<Executable, PredictError> {
-        let idle = self.idle().take(rows);
-        match idle {
-            Some(run) => Ok(run),
-            None => {
-                let bindings = match self.batch {
-                    Dim::Symbol(batch) => Bindings::from([(batch, rows)]),
-                    Dim::Known(_) => Bindings::new(),
-                };
-                let options = Options { holds_state: false, ..self.options };
-                Ok(Executable::with(self.graph.clone(), &bindings, &options)?)
-            }
-        }
-    }
-
-    fn give_back(&self, rows: usize, run: Executable) {
-        let dropped = self.idle().put(rows, run);
-        // Memory is given back to the system after the lock is.
-        drop(dropped);
-    }
-}
-
-/// Executables that no call uses, by batch size.
-#[derive(Debug)]
-struct Idle {
-    plans: Vec<IdlePlan>,
-    clock: u64,
-}
-
-#[derive(Debug)]
-struct IdlePlan {
-    rows: usize,
-    // The clock when it was last asked for.
-    used: u64,
-    runs: Vec<Executable>,
-}
-
-impl Idle {
-    fn take(&mut self, rows: usize) -> Option<Executable> {
-        self.clock += 1;
-        let plan = self.plans.iter_mut().find(|plan| plan.rows == rows)?;
-        plan.used = self.clock;
-        plan.runs.pop()
-    }
-
-    /// Keeps an executable for later; gives the plan that had to go for it.
-    fn put(&mut self, rows: usize, run: Executable) -> Option<IdlePlan> {
-        if let Some(plan) = self.plans.iter_mut().find(|plan| plan.rows == rows) {
-            plan.runs.push(run);
-            return None;
-        }
-        self.plans.push(IdlePlan { rows, used: self.clock, runs: vec![run] });
-        let oldest = (0..self.plans.len()).min_by_key(|&index| self.plans[index].used)?;
-        (self.plans.len() > PLANS).then(|| self.plans.swap_remove(oldest))
+    /// Calls `body` with an executable for so many rows, shared out over so many threads, that no other call uses.
+    fn with<R>(&self, rows: usize, threads: usize, body: impl FnOnce(&mut Executable) -> R) -> Result<R, PlanError> {
+        let make = || {
+            let bindings = match self.batch {
+                Dim::Symbol(batch) => Bindings::from([(batch, rows)]),
+                Dim::Known(_) => Bindings::new(),
+            };
+            Executable::with(self.graph.clone(), &bindings, &Options { holds_state: false, threads, ..self.options })
+        };
+        self.idle.with([rows, threads], make, body)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `y = f(x, weights)` with weights that are only read, so that any number of executables run over one copy of them.
 
-use super::{Executable, RunError, Stopped, check, data_pointer, data_pointer_mut};
+use super::{Executable, RunError, Stopped, check, check_count, data_pointer};
 use crate::ir::Tensor;
 use crate::plan::{Plan, Port, Storage};
 
@@ -39,38 +39,38 @@ impl Executable {
     }
 
     /// Runs over as many rows as the plan has, from row `from` on, of tensors that hold at least these, and writes the
-    /// same rows of `outputs`. Allocates nothing.
+    /// same rows of the outputs, each of which begins at one of `outputs`. Allocates nothing.
     ///
     /// # Errors
-    /// As [`Executable::run_shared`], and outputs that do not fit.
-    pub(in crate::exec) fn run_rows(
+    /// As [`Executable::run_shared`].
+    ///
+    /// # Safety
+    /// There is a pointer for each output, and it is writable for the rows of the plan from `from` on, by no one else.
+    pub(in crate::exec) unsafe fn run_rows(
         &mut self,
         inputs: &[&Tensor],
         weights: &[Tensor],
-        outputs: &mut [Tensor],
+        outputs: &[*mut u8],
         from: usize,
     ) -> Result<(), RunError> {
-        let ports = self.plan.outputs.iter().map(|(port, _)| port);
-        check_rows("data inputs", self.plan.feeds.iter(), inputs.iter().copied(), from)?;
+        check_rows("data inputs", &self.plan.feeds, inputs, from)?;
         check("parameters and states", &self.plan.states, weights.len(), weights.iter())?;
-        check_rows("outputs", ports, outputs.iter(), from)?;
         self.read_only()?;
         self.point(
             |port, index| data_pointer(inputs[index].data()).wrapping_add(from * row_bytes(port)),
             |index| data_pointer(weights[index].data()),
         );
-        let rows_of =
-            |port: &Port, output: &mut Tensor| data_pointer_mut(output.data_mut()).wrapping_add(from * row_bytes(port));
         // The kernels write outputs where they are wanted, instead of in the arena.
-        for ((port, buffer), output) in self.plan.outputs.iter().zip(outputs.iter_mut()) {
+        let rows_of = |port: &Port, start: *mut u8| start.wrapping_add(from * row_bytes(port));
+        for ((port, buffer), &output) in self.plan.outputs.iter().zip(outputs) {
             self.pointers.0[*buffer] = rows_of(port, output);
         }
         let outcome = self.launch_shared();
-        for ((port, buffer), output) in self.plan.outputs.iter().zip(outputs.iter_mut()) {
+        for ((port, buffer), &output) in self.plan.outputs.iter().zip(outputs) {
             let (written, wanted) = (self.pointers.0[*buffer].cast_const(), rows_of(port, output));
             // One value may be an output under several names; the last of them has it.
             if written != wanted {
-                // SAFETY: both are outputs of this run, of the same planned size, and different tensors.
+                // SAFETY: the caller's: both are outputs of this run, of the same planned size, and apart.
                 unsafe { std::ptr::copy_nonoverlapping(written, wanted, self.plan.buffers[*buffer].bytes()) };
             }
         }
@@ -117,17 +117,9 @@ fn row_bytes(port: &Port) -> usize {
 }
 
 /// Whether each tensor holds the port's rows from `from` on.
-fn check_rows<'t>(
-    what: &'static str,
-    ports: impl ExactSizeIterator<Item = &'t Port> + Clone,
-    tensors: impl ExactSizeIterator<Item = &'t Tensor>,
-    from: usize,
-) -> Result<(), RunError> {
-    if ports.len() != tensors.len() {
-        let names = ports.clone().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(RunError::Count { what, names, expected: ports.len(), found: tensors.len() });
-    }
-    for (port, tensor) in ports.zip(tensors) {
+fn check_rows(what: &'static str, ports: &[Port], tensors: &[&Tensor], from: usize) -> Result<(), RunError> {
+    check_count(what, ports, tensors.len())?;
+    for (port, tensor) in ports.iter().zip(tensors) {
         let holds = match (port.shape.split_first(), tensor.shape().split_first()) {
             (Some((rows, each)), Some((have, same))) => {
                 each == same && have.checked_sub(from).is_some_and(|left| left >= *rows)
