@@ -94,9 +94,9 @@ unary_ops! {
     /// −1, 0 or 1; its derivative is taken as 0 everywhere.
     Sign "sign" sign, about "−1, 0 or 1", eval sign,
         vjp |x, y, dy| dy.zeros_like(), domain Domain::AwayFromZero(0.1, 2.0);
-    /// `max(x, 0)`; its derivative at 0 is taken as 0.
+    /// `max(x, 0)`; its derivative at 0 is taken as 0. It is read off the result, so that nothing keeps `x`.
     Relu "relu" relu, about "max(x, 0)", eval relu,
-        vjp |x, y, dy| x.greater(x.zeros_like()).select(dy, dy.zeros_like()), domain Domain::AwayFromZero(0.1, 2.0);
+        vjp |x, y, dy| y.greater(y.zeros_like()).select(dy, dy.zeros_like()), domain Domain::AwayFromZero(0.1, 2.0);
 }
 
 impl OpDef for Unary {

@@ -1,7 +1,7 @@
 //! The prime field F_p, p = 2⁶¹ − 1: exact evaluation that decides equality of algebra.
 //!
 //! Ring operations and division are exact; every other function is a keyed hash, so equal arguments give equal
-//! results and nothing else is assumed of it. Two graphs that agree on random field elements are equal as rational
+//! results and nothing else is assumed of it (but that `relu` keeps what is above 0 there). Two graphs that agree on random field elements are equal as rational
 //! expressions up to a chance of about degree/p (Schwartz 1980, Zippel 1979). A finite float is a dyadic rational and
 //! maps exactly.
 
@@ -129,8 +129,14 @@ impl Number for Fp {
     fn sign(self) -> Self {
         self.hash(13)
     }
+    /// Of `relu` it is known besides that it is above 0 where its argument is.
     fn relu(self) -> Self {
-        self.hash(14)
+        let is_above = |value: Fp| Fp(0).less(value);
+        let mut result = self.hash(14);
+        while is_above(result) != is_above(self) {
+            result = result.hash(14);
+        }
+        result
     }
     // Symmetric in its operands, as the functions they stand for are.
     fn max(self, other: Self) -> Self {
