@@ -64,12 +64,12 @@ unsafe fn transfer(from: *const u8, to: *mut u8, len: usize, size: usize, layout
         let Some(blocks) = layout else {
             return std::ptr::copy_nonoverlapping(from, to, len * size);
         };
-        for column in (0..blocks.columns).step_by(blocks.width) {
-            let (_, width) = blocks.block(column);
+        for block in blocks.within(0..blocks.columns) {
             for row in 0..blocks.rows {
-                let (plain, blocked) = ((row * blocks.columns + column) * size, blocks.at(row, column) * size);
+                let plain = (row * blocks.columns + block.start) * size;
+                let blocked = blocks.at(row, block.start) * size;
                 let (source, target) = if into_blocks { (plain, blocked) } else { (blocked, plain) };
-                std::ptr::copy_nonoverlapping(from.add(source), to.add(target), width * size);
+                std::ptr::copy_nonoverlapping(from.add(source), to.add(target), block.len() * size);
             }
         }
     }

@@ -1,13 +1,16 @@
 //! Chooses the memory layout of parameters that an executable holds itself: blocks of columns, each contiguous.
 //!
 //! A layer that is split by columns then reads and updates its own blocks only, so that no cache line moves between
-//! cores, and the tiles of a product stream through memory. A block is as wide as the unit of a split by columns.
+//! cores, and the tiles of a product stream through memory. A block is a piece of a split by columns.
 
+use super::split::pieces;
 use super::step::{GemmMap, MapCode};
 use super::{BufferId, Pattern, Plan, Split, StepKind, Storage};
 use std::collections::HashMap;
+use std::ops::Range;
 
-/// A matrix stored as blocks of columns, one after another, each of them row-major.
+/// A matrix stored as blocks of columns, one after another, each of them row-major. The last takes up what would be a
+/// narrow one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Blocks {
     pub rows: usize,
@@ -16,16 +19,32 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Where the block that holds a column begins, and its width.
-    pub(crate) fn block(self, column: usize) -> (usize, usize) {
-        let first = column / self.width * self.width;
-        (first * self.rows, self.width.min(self.columns - first))
+    /// The columns of the block that holds one.
+    pub(crate) fn around(self, column: usize) -> Range<usize> {
+        let last = pieces(self.columns, self.width).saturating_sub(1);
+        let at = (column / self.width).min(last);
+        at * self.width..if at == last { self.columns } else { (at + 1) * self.width }
+    }
+
+    /// The blocks that columns are in, those at the ends cut off.
+    pub(crate) fn within(self, columns: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let mut from = columns.start;
+        std::iter::from_fn(move || {
+            let part = (from < columns.end).then(|| from..self.around(from).end.min(columns.end))?;
+            from = part.end;
+            Some(part)
+        })
     }
 
     /// Where an element is.
     pub(crate) fn at(self, row: usize, column: usize) -> usize {
-        let (start, width) = self.block(column);
-        start + row * width + column % self.width
+        let block = self.around(column);
+        block.start * self.rows + row * block.len() + column - block.start
+    }
+
+    /// Columns of the widest block.
+    pub(crate) fn widest(self) -> usize {
+        self.around(self.columns.saturating_sub(1)).len().max(self.width.min(self.columns))
     }
 }
 
@@ -100,7 +119,7 @@ pub(super) fn choose(plan: &mut Plan) {
             StepKind::GemmMap(fused) => {
                 fused.blocks = group.first().and_then(|&state| candidates[state]);
                 if let Some(blocks) = fused.blocks {
-                    fused.window = [WINDOW_ROWS, blocks.width];
+                    fused.window = [WINDOW_ROWS, blocks.widest()];
                 }
             }
             _ => {}

@@ -21,32 +21,43 @@ impl Split {
         Split { inner: n, extent: m }
     }
 
-    /// Positions that stay together: the width of a register tile, or less where that shares out more evenly between two.
-    /// It depends on the extent alone, so that equal splits have equal shares.
+    /// Positions that stay together: the width of a register tile, whichever shares out most evenly between two. It
+    /// depends on the extent alone, so that equal splits have equal shares.
     pub(crate) fn unit(self) -> usize {
-        // Percent of the time of a full tile, for as many columns.
-        const WIDTHS: [(usize, usize); 2] = [(32, 100), (16, 130)];
-        let time = |&(width, percent): &(usize, usize)| {
-            let half = self.extent.div_ceil(width) / 2 * width;
-            percent * half.max(self.extent - half)
+        // The width, and percent of the time of a full tile for as many columns.
+        const WIDTHS: [(usize, usize); 3] = [(48, 100), (32, 102), (16, 130)];
+        const VECTOR: usize = 16;
+        if self.extent < 64 {
+            return if self.extent < 32 { 16 } else { 8 };
+        }
+        let time = |&(unit, percent): &(usize, usize)| {
+            let half = pieces(self.extent, unit) / 2 * unit;
+            percent * half.max(self.extent - half).div_ceil(VECTOR)
         };
-        let best = WIDTHS.iter().min_by_key(|width| time(width));
-        best.filter(|_| self.extent >= 64).map_or(if self.extent < 32 { 16 } else { 8 }, |&(width, _)| width)
+        WIDTHS.iter().min_by_key(|width| time(width)).map_or(VECTOR, |&(unit, _)| unit)
     }
 
     /// The number of pieces that can be shared out.
     pub(crate) fn units(self) -> usize {
-        self.extent.div_ceil(self.unit())
+        pieces(self.extent, self.unit())
     }
 
     /// The positions of one of `shares` shares; some may be empty.
     pub(crate) fn range(self, share: usize, shares: usize) -> Range<usize> {
-        let at = |share: usize| (self.units() * share / shares * self.unit()).min(self.extent);
+        let (unit, units) = (self.unit(), self.units());
+        let at = |share: usize| if share == shares { self.extent } else { units * share / shares * unit };
         at(share)..at(share + 1)
     }
 
     /// The positions of the largest share.
     pub(crate) fn largest(self, shares: usize) -> usize {
-        (self.units().div_ceil(shares.max(1)) * self.unit()).min(self.extent)
+        let shares = shares.max(1);
+        (0..shares).map(|share| self.range(share, shares).len()).max().unwrap_or(0)
     }
+}
+
+/// Pieces of `unit` positions that make up an extent. What is left over is a piece of its own, or joins the last one if it
+/// is no more than half of one: a tile of few columns takes as long as one of twice as many.
+pub(crate) fn pieces(extent: usize, unit: usize) -> usize {
+    ((extent + unit.div_ceil(2) - 1) / unit).max(usize::from(extent > 0))
 }

@@ -118,8 +118,10 @@ impl Run<'_> {
                 start.wrapping_add(input.offset * input.dtype.size())
             }));
             outputs.extend(code.outputs.iter().map(|output| self.pointers[output.buffer]));
-            for column in columns.clone().step_by(*width) {
-                let columns = column..columns.end.min(column + width);
+            let mut column = columns.start;
+            while column < columns.end {
+                let end = blocks.map_or(column + width, |blocks| blocks.around(column).end);
+                let columns = column..columns.end.min(end);
                 // Many rows of the right operand are packed once for all windows over these columns.
                 let packed = self.packed_columns::<T>(gemm, &columns, packing.cast());
                 for row in rows.clone().step_by(*height) {
@@ -144,6 +146,7 @@ impl Run<'_> {
                         map::run(self.level, code, &memory, Stretches { first, len, stride: 0, count: 1 });
                     }
                 }
+                column = columns.end;
             }
         }
     }

@@ -18,13 +18,12 @@ pub(crate) unsafe fn product_of_blocks<T: Real>(level: Level, p: Product<T>, blo
     for from in (0..p.k.max(1)).step_by(depth) {
         let k = depth.min(p.k - from);
         let a = MatrixRef { start: p.a.start.wrapping_add(from * p.a.column_stride), ..p.a };
-        for column in columns.clone().step_by(blocks.width) {
-            let (start, width) = blocks.block(column);
-            let at = column - columns.start;
+        for block in blocks.within(columns.clone()) {
+            let (at, width) = (block.start - columns.start, block.len());
             let finish = p.finish.behind(at).at_end(from + k >= p.k);
             // SAFETY: the caller's.
             unsafe {
-                let b = p.b.start.add(start + from * width);
+                let b = p.b.start.add(blocks.at(from, block.start));
                 let b = MatrixRef { start: b, row_stride: width, column_stride: 1 };
                 let block = Product { k, n: width, a, b, c: p.c.add(at), finish, ..p };
                 match p.m {
@@ -47,15 +46,15 @@ pub(crate) unsafe fn product_of_transposed_blocks<T: Real>(
     rows: Range<usize>,
     scratch: *mut T,
 ) {
-    // SAFETY: the caller's; parts of `k` begin with a block, since chains are whole blocks long.
+    // SAFETY: the caller's.
     unsafe {
         by_panels(level, p, scratch, |k, columns| {
-            for column in k.clone().step_by(blocks.width) {
-                let (start, stride) = blocks.block(column);
-                let block = p.b.start.add(start + (rows.start + columns.start) * stride);
+            for part in blocks.within(k.clone()) {
+                let block = p.b.start.add(blocks.at(rows.start + columns.start, part.start));
+                let stride = blocks.around(part.start).len();
                 let source = MatrixRef { start: block, row_stride: 1, column_stride: stride };
-                let target = scratch.add((column - k.start) * columns.len());
-                copy_panel(level, source, stride.min(k.end - column), columns.len(), target);
+                let target = scratch.add((part.start - k.start) * columns.len());
+                copy_panel(level, source, part.len(), columns.len(), target);
             }
         });
     }
