@@ -22,4 +22,5 @@ pub use options::{InstructionSet, Options};
 pub use predictor::{BLOCK, PLANS, PredictError, Predictor};
 pub use profile::{PhaseProfile, Profile, RunSpans, StepProfile, WorkerProfile};
 pub use roofline::Ceilings;
+pub(crate) use team::on_workers;
 pub use worker::Span;

@@ -124,6 +124,18 @@ pub(super) unsafe fn together(data: *const (), work: unsafe fn(*const (), usize)
     TEAM.running.fetch_sub(1, Ordering::Relaxed);
 }
 
+/// Calls `body` here and in helpers, as far as they come, `workers` times at most; returns when all calls have.
+pub(crate) fn on_workers<F: Fn() + Sync>(workers: usize, body: F) {
+    /// # Safety
+    /// `body` points to an `F`.
+    unsafe fn call<F: Fn()>(body: *const (), _: usize) {
+        // SAFETY: the caller's.
+        unsafe { (*body.cast::<F>())() };
+    }
+    // SAFETY: `body` may be called by several threads at once, and outlives these calls.
+    unsafe { together((&raw const body).cast(), call::<F>, workers) };
+}
+
 fn start_missing(have: usize, wanted: usize) -> usize {
     let mut started = have;
     while started < wanted {

@@ -12,6 +12,7 @@ pub(crate) trait Real:
     + std::ops::Sub<Output = Self>
     + std::ops::Mul<Output = Self>
     + std::ops::Div<Output = Self>
+    + std::ops::Neg<Output = Self>
     + std::ops::AddAssign
     + std::ops::DivAssign
     + PartialOrd
@@ -23,6 +24,9 @@ pub(crate) trait Real:
 
     /// The number that a byte is.
     fn from_byte(byte: u8) -> Self;
+
+    /// `a·b + c`, rounded once.
+    fn fused(a: Self, b: Self, c: Self) -> Self;
 
     /// A vector register of an instruction set.
     type Vector<S: Simd>: Copy;
@@ -36,6 +40,9 @@ pub(crate) trait Real:
 
     /// 0 for what is below 0; NaN stays NaN.
     fn vector_relu<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// `a` where the gate is above 0, and 0 elsewhere.
+    fn vector_gated<S: Simd>(simd: S, gate: Self::Vector<S>, a: Self::Vector<S>) -> Self::Vector<S>;
 
     /// The lane of a vector that has one.
     fn only(vector: Self::Vector<Scalar>) -> Self;
@@ -103,6 +110,11 @@ macro_rules! real {
                 $float::from(byte)
             }
 
+            #[inline(always)]
+            fn fused(a: $float, b: $float, c: $float) -> $float {
+                a.mul_add(b, c)
+            }
+
             type Vector<S: Simd> = S::$vector;
             type Mask<S: Simd> = MemMask<S::$mask>;
 
@@ -110,6 +122,12 @@ macro_rules! real {
             fn vector_relu<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
                 let zero = simd.$splat(0.0);
                 simd.$select(simd.$less(a, zero), zero, a)
+            }
+
+            #[inline(always)]
+            fn vector_gated<S: Simd>(simd: S, gate: S::$vector, a: S::$vector) -> S::$vector {
+                let zero = simd.$splat(0.0);
+                simd.$select(simd.$less(zero, gate), a, zero)
             }
 
             #[inline(always)]

@@ -32,6 +32,11 @@ impl Level {
         !matches!(self.0, Arch::Scalar)
     }
 
+    /// Whether multiplying and adding with one rounding is one instruction.
+    pub(crate) fn has_fused(self) -> bool {
+        cfg!(target_arch = "aarch64") || !matches!(self.0, Arch::Scalar)
+    }
+
     /// Runs a kernel written for pulp's vectors.
     pub(crate) fn dispatch<K: WithSimd>(self, kernel: K) -> K::Output {
         self.0.dispatch(kernel)

@@ -2,10 +2,11 @@
 
 use super::TrainError;
 use crate::data::ImageSet;
+use crate::exec::on_workers;
 use crate::ir::{DType, Tensor, TensorData};
 use crate::kernel::{Level, Real, bytes};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A set of equally shaped values, one an example.
 ///
@@ -116,30 +117,30 @@ impl Samples {
         }
     }
 
-    /// Writes the given examples one after another into `batch`, converted to its element type.
-    pub(super) fn gather(&self, rows: &[u32], batch: &mut Tensor) {
-        let each: usize = self.shape.iter().product();
+    /// Writes the given examples one after another into `batch`, converted to its element type, with so many threads.
+    pub(super) fn gather(&self, rows: &[u32], batch: &mut Tensor, threads: usize) {
+        let pick = Pick { rows, each: self.shape.iter().product::<usize>().max(1), threads };
         match (&*self.data, batch.data_mut()) {
             // A quotient of f32 is the nearest float, as the quotient of f64 rounded to f32 is.
             (Data::Bytes { bytes, divisor }, TensorData::F32(out)) if f64::from(*divisor as f32) == *divisor => {
-                divide(bytes, rows, each, *divisor as f32, out);
+                pick.divide(bytes, *divisor as f32, out);
             }
             (Data::Bytes { bytes, divisor }, TensorData::F32(out)) => {
-                gather(bytes, rows, each, out, |byte| (f64::from(byte) / divisor) as f32);
+                pick.convert(bytes, out, |byte| (f64::from(byte) / divisor) as f32);
             }
-            (Data::Bytes { bytes, divisor }, TensorData::F64(out)) => divide(bytes, rows, each, *divisor, out),
-            (Data::Bytes { bytes, .. }, TensorData::I32(out)) => gather(bytes, rows, each, out, i32::from),
-            (Data::Values(TensorData::F32(values)), TensorData::F32(out)) => gather(values, rows, each, out, |v| v),
-            (Data::Values(TensorData::F32(values)), TensorData::F64(out)) => gather(values, rows, each, out, f64::from),
+            (Data::Bytes { bytes, divisor }, TensorData::F64(out)) => pick.divide(bytes, *divisor, out),
+            (Data::Bytes { bytes, .. }, TensorData::I32(out)) => pick.convert(bytes, out, i32::from),
+            (Data::Values(TensorData::F32(values)), TensorData::F32(out)) => pick.convert(values, out, |v| v),
+            (Data::Values(TensorData::F32(values)), TensorData::F64(out)) => pick.convert(values, out, f64::from),
             (Data::Values(TensorData::F64(values)), TensorData::F32(out)) => {
-                gather(values, rows, each, out, |v| v as f32);
+                pick.convert(values, out, |v| v as f32);
             }
-            (Data::Values(TensorData::F64(values)), TensorData::F64(out)) => gather(values, rows, each, out, |v| v),
-            (Data::Values(TensorData::I32(values)), TensorData::I32(out)) => gather(values, rows, each, out, |v| v),
+            (Data::Values(TensorData::F64(values)), TensorData::F64(out)) => pick.convert(values, out, |v| v),
+            (Data::Values(TensorData::I32(values)), TensorData::I32(out)) => pick.convert(values, out, |v| v),
             (Data::Values(TensorData::I32(values)), TensorData::F32(out)) => {
-                gather(values, rows, each, out, |v| v as f32);
+                pick.convert(values, out, |v| v as f32);
             }
-            (Data::Values(TensorData::I32(values)), TensorData::F64(out)) => gather(values, rows, each, out, f64::from),
+            (Data::Values(TensorData::I32(values)), TensorData::F64(out)) => pick.convert(values, out, f64::from),
             // `fits` admits no other pair.
             _ => {}
         }
@@ -156,19 +157,38 @@ impl Samples {
     }
 }
 
-fn divide<T: Real>(bytes: &[u8], rows: &[u32], each: usize, divisor: T, to: &mut [T]) {
-    let level = Level::widest();
-    for (&row, to) in rows.iter().zip(to.chunks_exact_mut(each.max(1))) {
-        bytes::divide(level, &bytes[row as usize * each..][..each], divisor, to);
-    }
+/// The examples of a batch, of `each` elements.
+struct Pick<'a> {
+    rows: &'a [u32],
+    each: usize,
+    threads: usize,
 }
 
-fn gather<A: Copy, B>(from: &[A], rows: &[u32], each: usize, to: &mut [B], convert: impl Fn(A) -> B) {
-    for (&row, to) in rows.iter().zip(to.chunks_exact_mut(each.max(1))) {
-        let from = &from[row as usize * each..][..each];
-        for (to, &from) in to.iter_mut().zip(from) {
-            *to = convert(from);
-        }
+impl Pick<'_> {
+    fn divide<T: Real>(&self, bytes: &[u8], divisor: T, to: &mut [T]) {
+        let level = Level::widest();
+        self.in_blocks(to, |rows, to| bytes::divide(level, bytes, rows, self.each, divisor, to));
+    }
+
+    fn convert<A: Copy + Sync, B: Send>(&self, from: &[A], to: &mut [B], convert: impl Fn(A) -> B + Sync) {
+        self.in_blocks(to, |rows, to| {
+            for (&row, to) in rows.iter().zip(to.chunks_exact_mut(self.each)) {
+                let from = &from[row as usize * self.each..][..self.each];
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = convert(from));
+            }
+        });
+    }
+
+    /// Hands out blocks of rows, with their places, to whoever comes for them.
+    fn in_blocks<B: Send>(&self, to: &mut [B], fill: impl Fn(&[u32], &mut [B]) + Sync) {
+        const ROWS: usize = 16;
+        let blocks = Mutex::new(self.rows.chunks(ROWS).zip(to.chunks_mut(ROWS * self.each)));
+        let next = || blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        on_workers(self.threads.min(self.rows.len().div_ceil(ROWS)), || {
+            while let Some((rows, to)) = next() {
+                fill(rows, to);
+            }
+        });
     }
 }
 

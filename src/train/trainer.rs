@@ -128,7 +128,7 @@ impl Compiled {
 
     fn gather(&mut self, sources: &[&Samples], rows: &[u32]) {
         for (source, tensor) in sources.iter().zip(&mut self.batch) {
-            source.gather(rows, tensor);
+            source.gather(rows, tensor, self.run.plan().threads());
         }
     }
 }
