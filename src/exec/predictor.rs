@@ -289,14 +289,15 @@ impl Predictor {
 
     /// Calls `body` with an executable for so many rows, shared out over so many threads, that no other call uses.
     fn with<R>(&self, rows: usize, threads: usize, body: impl FnOnce(&mut Executable) -> R) -> Result<R, PlanError> {
-        let make = || {
-            let bindings = match self.batch {
-                Dim::Symbol(batch) => Bindings::from([(batch, rows)]),
-                Dim::Known(_) => Bindings::new(),
-            };
-            Executable::with(self.graph.clone(), &bindings, &Options { holds_state: false, threads, ..self.options })
+        self.idle.with([rows, threads], || self.executable(rows, threads), body)
+    }
+
+    fn executable(&self, rows: usize, threads: usize) -> Result<Executable, PlanError> {
+        let bindings = match self.batch {
+            Dim::Symbol(batch) => Bindings::from([(batch, rows)]),
+            Dim::Known(_) => Bindings::new(),
         };
-        self.idle.with([rows, threads], make, body)
+        Executable::with(self.graph.clone(), &bindings, &Options { holds_state: false, threads, ..self.options })
     }
 }
 

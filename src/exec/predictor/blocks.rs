@@ -18,8 +18,14 @@ pub(super) unsafe fn compute(
     outputs: &[*mut u8],
     rows: usize,
 ) -> Result<(), PredictError> {
-    let blocks = Blocks { predictor, inputs, outputs, rows, next: AtomicUsize::new(0), failed: Mutex::new(None) };
     let workers = predictor.options.threads.min(rows.div_ceil(BLOCK));
+    // One for each worker, so that nothing is left to be made by a helper that comes in a later call only.
+    for (rows, count) in [(BLOCK, workers), (rows % BLOCK, 1)] {
+        if rows > 0 {
+            predictor.idle.prepare([rows, 1], count, || predictor.executable(rows, 1))?;
+        }
+    }
+    let blocks = Blocks { predictor, inputs, outputs, rows, next: AtomicUsize::new(0), failed: Mutex::new(None) };
     // SAFETY: `blocks` outlives the call, and may be shared.
     unsafe { together((&raw const blocks).cast(), Blocks::work, workers) };
     blocks.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)

@@ -47,6 +47,17 @@ impl Idle {
         Ok(result)
     }
 
+    /// Sees to it that `count` executables are there.
+    pub fn prepare<E>(&self, key: Key, count: usize, make: impl Fn() -> Result<Executable, E>) -> Result<(), E> {
+        let have = self.lock().count(key);
+        for _ in have..count {
+            let run = make()?;
+            let dropped = self.lock().put(key, run);
+            drop(dropped);
+        }
+        Ok(())
+    }
+
     /// Those that there are executables for, the one that was asked for longest ago first.
     pub fn sizes(&self) -> Vec<Key> {
         let mut sizes: Vec<(u64, Key)> = self.lock().plans.iter().map(|plan| (plan.used, plan.key)).collect();
@@ -66,6 +77,15 @@ impl Plans {
         let plan = self.plans.iter_mut().find(|plan| plan.key == key)?;
         plan.used = self.clock;
         plan.runs.pop()
+    }
+
+    fn count(&mut self, key: Key) -> usize {
+        self.clock += 1;
+        let plan = self.plans.iter_mut().find(|plan| plan.key == key);
+        plan.map_or(0, |plan| {
+            plan.used = self.clock;
+            plan.runs.len()
+        })
     }
 
     /// Keeps an executable for later; gives the plan that had to go for it.
