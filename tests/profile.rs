@@ -260,9 +260,13 @@ fn tables_fit_and_their_totals_add_up() {
         assert!((found - whole).abs() < 1e-6 * whole, "{found} of {whole}");
     }
     assert_eq!(json["multiply_adds"], training_multiply_adds(32));
-    for layer in ["dense", "batch_normalization_2", "activation", "loss", "sgd"] {
+    for layer in ["dense", "batch_normalization_2", "loss", "sgd"] {
         assert!(table.lines().any(|line| line.starts_with(&format!("{layer} "))), "{layer}: {table}");
     }
+    assert!(table.contains("batch_normalization + activation"), "a joined activation is named: {table}");
+    let plan = run.plan().to_string();
+    assert_eq!(plan.matches("+ relu").count(), 3, "ReLU is part of batch norm: {plan}");
+    assert_eq!(plan.matches("of gated").count(), 3, "and so is its gradient: {plan}");
 }
 
 #[test]

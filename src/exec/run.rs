@@ -302,17 +302,17 @@ impl Run<'_> {
         // SAFETY: the caller's.
         unsafe {
             match *kind {
-                StepKind::BatchNormTrain { operands: [x, gamma, beta], results: [y, mean, var], eps, .. } => {
+                StepKind::BatchNormTrain { operands: [x, gamma, beta], results: [y, mean, var], eps, relu, .. } => {
                     let operands = norm::TrainOperands { x: whole(x), gamma: vector(gamma), beta: vector(beta) };
                     let results = norm::TrainResults {
                         y: whole(y),
                         mean: self.part_mut(mean, range.clone(), 1),
                         var: self.part_mut(var, range.clone(), 1),
                     };
-                    let scratch = std::slice::from_raw_parts_mut(scratch, 2 * range.len());
-                    norm::batch_norm_train(self.level, operands, results, scratch, window, eps);
+                    let scratch = std::slice::from_raw_parts_mut(scratch, range.len());
+                    norm::batch_norm_train(self.level, operands, results, scratch, window, eps, relu);
                 }
-                StepKind::BatchNormGrad { operands, results: [dx, dgamma, dbeta], eps, .. } => {
+                StepKind::BatchNormGrad { operands, gate, results: [dx, dgamma, dbeta], eps, .. } => {
                     let [x, gamma, mean, var, dy, dmean, dvar] = operands;
                     let operands = norm::GradOperands {
                         x: whole(x),
@@ -320,6 +320,7 @@ impl Run<'_> {
                         mean: vector(mean),
                         var: vector(var),
                         dy: whole(dy),
+                        gate: gate.map_or(std::ptr::null(), |gate| whole(gate).cast_const()),
                         dmean: vector(dmean),
                         dvar: vector(dvar),
                     };

@@ -108,7 +108,10 @@ pub(super) fn accesses(kind: &StepKind, split: Option<Split>) -> Accesses {
             smallvec![read(*x, Part::Own(Split { inner, ..split }))]
         }
         StepKind::BatchNormTrain { operands, .. } => by_channel(operands, &[0], split),
-        StepKind::BatchNormGrad { operands, .. } => by_channel(operands, &[0, 4], split),
+        StepKind::BatchNormGrad { operands, gate, .. } => {
+            let gate = gate.map(|gate| read(gate, own));
+            by_channel(operands, &[0, 4], split).into_iter().chain(gate).collect()
+        }
         StepKind::ArgMax { x, extent, .. } => {
             smallvec![read(*x, Part::Own(Split { inner: extent[1] * extent[2], ..split }))]
         }

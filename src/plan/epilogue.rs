@@ -3,6 +3,7 @@
 
 use super::step::{Gemm, GemmMap, MapCode, Method};
 use super::{BufferId, Finish, Pattern, Plan, Step, StepKind, Storage};
+use crate::ir::NodeId;
 use std::collections::HashMap;
 
 /// Rows from which a product is worth splitting by rows, which a joined one is.
@@ -22,13 +23,13 @@ const TALL_WINDOW: (usize, usize) = (512, 192);
 
 pub(super) fn join_epilogues(plan: &mut Plan) {
     let readers = plan.readers();
-    let mut joined: HashMap<usize, (usize, usize)> = HashMap::new();
+    let mut pairs: HashMap<usize, (usize, usize)> = HashMap::new();
     for (at, step) in plan.steps.iter().enumerate() {
         let StepKind::Gemm(gemm) = &step.kind else { continue };
         let Some(&[reader]) = readers.get(&gemm.c).map(Vec::as_slice) else { continue };
         let StepKind::Map(map) = &plan.steps[reader].kind else { continue };
         let is_free = gemm.finish == Finish::default()
-            && !joined.contains_key(&reader)
+            && !pairs.contains_key(&reader)
             && !plan.outputs.iter().any(|&(_, buffer)| buffer == gemm.c);
         // A parameter is better read in blocks of columns than once for each window of rows; and one that this step
         // reads could be overwritten before the map's turn.
@@ -40,27 +41,28 @@ pub(super) fn join_epilogues(plan: &mut Plan) {
             && !reads_state
             && !by_column
         {
-            joined.insert(reader, (at, input));
+            pairs.insert(reader, (at, input));
         }
     }
-    if joined.is_empty() {
+    if pairs.is_empty() {
         return;
     }
-    let mut products: HashMap<usize, Gemm> = HashMap::new();
-    let taken: HashMap<usize, usize> = joined.iter().map(|(&reader, &(at, _))| (at, reader)).collect();
+    let mut products: HashMap<usize, (NodeId, Gemm)> = HashMap::new();
+    let taken: HashMap<usize, usize> = pairs.iter().map(|(&reader, &(at, _))| (at, reader)).collect();
     let commit = plan.commit;
     let mut kept = Vec::with_capacity(plan.steps.len());
-    for (at, Step { node, kind, split }) in plan.steps.drain(..).enumerate() {
+    for (at, Step { node, mut joined, kind, split }) in plan.steps.drain(..).enumerate() {
         if at == commit {
             plan.commit = kept.len();
         }
         let kind = match kind {
             StepKind::Gemm(gemm) if taken.contains_key(&at) => {
-                products.insert(taken[&at], gemm);
+                products.insert(taken[&at], (node, gemm));
                 continue;
             }
-            StepKind::Map(map) => match (products.remove(&at), joined.get(&at)) {
-                (Some(gemm), Some(&(_, input))) => {
+            StepKind::Map(map) => match (products.remove(&at), pairs.get(&at)) {
+                (Some((product, gemm)), Some(&(_, input))) => {
+                    joined = Some(product);
                     let window = window(&gemm);
                     StepKind::GemmMap(GemmMap { gemm, map, input, window, blocks: None })
                 }
@@ -68,9 +70,9 @@ pub(super) fn join_epilogues(plan: &mut Plan) {
             },
             other => other,
         };
-        kept.push(Step { node, kind, split });
+        kept.push(Step { node, joined, kind, split });
     }
-    if commit == joined.len() + kept.len() {
+    if commit == pairs.len() + kept.len() {
         plan.commit = kept.len();
     }
     plan.steps = kept;

@@ -1,7 +1,7 @@
 //! Joins a product with the bias and ReLU behind it: they are applied to each tile while it is in registers.
 
 use super::step::{Gemm, MapCode, MapOp, Slot};
-use super::{BufferId, Pattern, Plan, Step, StepKind, Storage};
+use super::{BufferId, Pattern, Plan, StepKind, Storage};
 use crate::ops::{Binary, Unary};
 
 /// What happens to a product before it is stored; each rounded as the instruction of a map would be.
@@ -27,13 +27,12 @@ pub(super) fn finish_products(plan: &mut Plan) {
             continue;
         };
         gone[reader] = true;
+        plan.steps[at].joined = Some(plan.steps[reader].node);
         if let StepKind::Gemm(gemm) = &mut plan.steps[at].kind {
             (gemm.finish, gemm.c) = (finish, result);
         }
     }
-    plan.commit -= gone[..plan.commit].iter().filter(|&&gone| gone).count();
-    let steps: Vec<Step> = plan.steps.drain(..).zip(gone).filter(|(_, gone)| !gone).map(|(step, _)| step).collect();
-    plan.steps = steps;
+    plan.remove(&gone);
 }
 
 /// The map as a finish of the product, and the buffer of its result.

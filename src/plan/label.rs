@@ -5,10 +5,9 @@
 
 use super::fuse::Fusion;
 use super::step::{Step, StepKind};
-use super::{BufferId, Plan, Storage};
+use super::{Plan, Storage};
 use crate::ir::{Graph, NodeId, Source, Value};
 use crate::op::Role;
-use std::collections::HashMap;
 use std::fmt;
 
 /// What a kernel call is for.
@@ -80,33 +79,25 @@ pub(super) struct Sources<'g> {
     graph: &'g Graph,
     fusion: &'g Fusion,
     directions: Vec<Direction>,
-    // The node of each product that was lowered.
-    products: HashMap<BufferId, NodeId>,
 }
 
 impl<'g> Sources<'g> {
-    /// Of a plan that has just been lowered, with no product joined to a map yet.
-    pub(super) fn of(graph: &'g Graph, fusion: &'g Fusion, plan: &Plan) -> Sources<'g> {
-        let products = plan.steps.iter().filter_map(|step| match &step.kind {
-            StepKind::Gemm(gemm) => Some((gemm.c, step.node)),
-            _ => None,
-        });
-        Sources { graph, fusion, directions: directions(graph), products: products.collect() }
+    pub(super) fn of(graph: &'g Graph, fusion: &'g Fusion) -> Sources<'g> {
+        Sources { graph, fusion, directions: directions(graph) }
     }
 
     pub(super) fn label(&self, step: &Step, plan: &Plan) -> Label {
-        let product = match &step.kind {
-            StepKind::GemmMap(fused) => self.products.get(&fused.gemm.c).copied(),
-            _ => None,
+        // A product stands in front of the map over it, and so does batch norm.
+        let (first, second) = match step.kind {
+            StepKind::GemmMap(_) => (step.joined, Some(step.node)),
+            _ => (Some(step.node), step.joined),
         };
-        let group = match &step.kind {
-            StepKind::Map(_) | StepKind::GemmMap(_) => self.fusion.group[step.node.index()],
-            _ => None,
-        };
-        let alone = [step.node];
-        let members = group.map_or(&alone[..], |group| &self.fusion.members[group]);
+        let members = [first, second].into_iter().flatten().flat_map(|node| match self.fusion.group[node.index()] {
+            Some(group) => self.fusion.members[group].clone(),
+            None => vec![node],
+        });
         let mut label = Label { layers: Vec::new(), directions: Vec::new(), overwrites: Vec::new() };
-        for &node in product.iter().chain(members) {
+        for node in members {
             if let Some(layer) = self.graph.scope(node).filter(|layer| !label.layers.iter().any(|have| have == layer)) {
                 label.layers.push(layer.to_owned());
             }

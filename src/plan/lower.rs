@@ -98,7 +98,7 @@ impl Lowering<'_> {
     }
 
     pub fn push(&mut self, node: NodeId, kind: StepKind) {
-        self.plan.steps.push(Step { node, kind, split: None });
+        self.plan.steps.push(Step { node, joined: None, kind, split: None });
     }
 
     pub fn view(&self, value: Value) -> View {
@@ -259,7 +259,7 @@ impl Lowering<'_> {
                 let r = self.results(id);
                 let (extent, eps) = (split(&x.shape, op.axis), op.eps.0);
                 let results = [r[0], r[1], r[2]];
-                self.push(id, StepKind::BatchNormTrain { operands, results, dtype: x.dtype, extent, eps });
+                self.push(id, StepKind::BatchNormTrain { operands, results, dtype: x.dtype, extent, eps, relu: false });
             }
             Op::BatchNormGrad(op) => {
                 let mut buffers = [0; 7];
@@ -269,8 +269,8 @@ impl Lowering<'_> {
                 let r = self.results(id);
                 let x = self.view(operands[0]);
                 let (extent, eps) = (split(&x.shape, op.axis), op.eps.0);
-                let results = [r[0], r[1], r[2]];
-                self.push(id, StepKind::BatchNormGrad { operands: buffers, results, dtype: x.dtype, extent, eps });
+                let (operands, results, gate) = (buffers, [r[0], r[1], r[2]], None);
+                self.push(id, StepKind::BatchNormGrad { operands, gate, results, dtype: x.dtype, extent, eps });
             }
             // Legalisation has expanded every other op.
             other => unreachable!("{} has no kernel and no expansion", other.name()),
@@ -374,7 +374,7 @@ impl Lowering<'_> {
             }
             let to = self.view(Value::first(state));
             let kind = StepKind::Copy { from: from.reshaped(&to.shape), to };
-            moves.push(Step { node: next.node, kind, split: None });
+            moves.push(Step { node: next.node, joined: None, kind, split: None });
         }
         self.plan.commit = self.plan.steps.len();
         self.plan.steps.extend(moves);

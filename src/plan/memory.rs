@@ -67,7 +67,7 @@ fn scratch(kind: &StepKind) -> usize {
             let packing = GEMM_SCRATCH * gemm.dtype.size();
             of_map(map) + window[0] * window[1] * gemm.dtype.size() + packing + 2 * ALIGNMENT
         }
-        StepKind::BatchNormTrain { dtype, extent, .. } => 2 * extent[1] * dtype.size(),
+        StepKind::BatchNormTrain { dtype, extent, .. } => extent[1] * dtype.size(),
         StepKind::BatchNormGrad { dtype, extent, .. } => 4 * extent[1] * dtype.size(),
         _ => 0,
     }

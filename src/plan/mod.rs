@@ -2,8 +2,8 @@
 //!
 //! The way there, a file each: symbols are bound and composites without a kernel are expanded (`legalise`);
 //! element-wise nodes are gathered into fused maps (`fuse`); each remaining node becomes kernel calls over views
-//! (`lower`, `lower_map`); state is updated in place where no one still reads the old value (`in_place`); products take up
-//! what follows them (`finish`, `epilogue`); held parameters get a layout (`blocks`); steps are shared out in phases
+//! (`lower`, `lower_map`); state is updated in place where no one still reads the old value (`in_place`); products and batch
+//! norm take up what is around them (`finish`, `rectify`, `epilogue`); held parameters get a layout (`blocks`); steps are shared out in phases
 //! (`schedule`); and buffers whose lifetimes do not meet share memory (`memory`).
 
 mod access;
@@ -22,6 +22,7 @@ mod memory;
 mod native;
 mod planned;
 mod print;
+mod rectify;
 mod schedule;
 mod split;
 mod step;
@@ -176,9 +177,10 @@ impl Plan {
         let shapes = concrete_shapes(&legal, bindings)?;
         let fusion = fuse::fuse(&legal, &shapes);
         let mut plan = lower::lower(&legal, &shapes, &fusion, bindings);
-        let sources = label::Sources::of(&legal, &fusion, &plan);
+        let sources = label::Sources::of(&legal, &fusion);
         in_place::commit_state(&mut plan);
         finish::finish_products(&mut plan);
+        rectify::rectify_norms(&mut plan);
         epilogue::join_epilogues(&mut plan);
         plan.layouts = vec![None; plan.states.len()];
         if held {
@@ -201,6 +203,13 @@ impl Plan {
             }
         }
         readers
+    }
+
+    /// Drops steps that others have taken up.
+    fn remove(&mut self, gone: &[bool]) {
+        self.commit -= gone[..self.commit].iter().filter(|&&gone| gone).count();
+        let steps = std::mem::take(&mut self.steps).into_iter().zip(gone);
+        self.steps = steps.filter(|(_, gone)| !**gone).map(|(step, _)| step).collect();
     }
 
     /// The data that a run is fed, in order.

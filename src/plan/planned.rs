@@ -108,7 +108,7 @@ impl Plan {
         phases.flat_map(|(phase, range)| range.steps.clone().map(move |index| (phase, index))).filter_map(
             |(phase, index)| {
                 let (step, label) = (self.steps.get(index)?, self.labels.get(index)?);
-                let Step { node, kind, split } = step;
+                let Step { node, kind, split, .. } = step;
                 let mut work = Work::of(step);
                 if let StepKind::Fill { to, dtype, .. } = kind {
                     work.bytes += (self.buffers[*to].len * dtype.size()) as u64;

@@ -79,8 +79,12 @@ impl Plan {
             }
             StepKind::Copy { from, .. } => format!("copy {:?} by {:?}", from.shape, from.strides),
             StepKind::Fill { .. } => "fill".to_owned(),
-            StepKind::BatchNormTrain { extent, .. } => format!("batch_norm_train {extent:?}"),
-            StepKind::BatchNormGrad { extent, .. } => format!("batch_norm_grad {extent:?}"),
+            StepKind::BatchNormTrain { extent, relu, .. } => {
+                format!("batch_norm_train {extent:?}{}", if *relu { " + relu" } else { "" })
+            }
+            StepKind::BatchNormGrad { extent, gate, .. } => {
+                format!("batch_norm_grad {extent:?}{}", if gate.is_some() { " of gated" } else { "" })
+            }
             StepKind::ArgMax { extent, .. } => format!("arg_max {extent:?}"),
             StepKind::OneHot { depth, .. } => format!("one_hot {depth}"),
             StepKind::Take { extent, .. } => format!("take {extent:?}"),

@@ -8,6 +8,8 @@ use crate::ops::{Binary, Compare, Reduction, Unary};
 #[derive(Debug)]
 pub(crate) struct Step {
     pub node: NodeId,
+    /// A node of the step that it has been joined with.
+    pub joined: Option<NodeId>,
     pub kind: StepKind,
     /// How its work is shared out; `None` where one share does it all.
     pub split: Option<Split>,
@@ -27,10 +29,24 @@ pub(crate) enum StepKind {
     Copy { from: View, to: View },
     /// Fills a buffer with the scalar at the start of another.
     Fill { value: BufferId, offset: usize, to: BufferId, dtype: DType },
-    /// Training batch norm over `(outer, channels, inner)`.
-    BatchNormTrain { operands: [BufferId; 3], results: [BufferId; 3], dtype: DType, extent: [usize; 3], eps: f64 },
-    /// Its closed-form backward.
-    BatchNormGrad { operands: [BufferId; 7], results: [BufferId; 3], dtype: DType, extent: [usize; 3], eps: f64 },
+    /// Training batch norm over `(outer, channels, inner)`, and perhaps the ReLU behind it.
+    BatchNormTrain {
+        operands: [BufferId; 3],
+        results: [BufferId; 3],
+        dtype: DType,
+        extent: [usize; 3],
+        eps: f64,
+        relu: bool,
+    },
+    /// Its closed-form backward; where the gate is not above 0, the cotangent counts as 0.
+    BatchNormGrad {
+        operands: [BufferId; 7],
+        gate: Option<BufferId>,
+        results: [BufferId; 3],
+        dtype: DType,
+        extent: [usize; 3],
+        eps: f64,
+    },
     /// Index of the largest element over the middle of `(outer, size, inner)`.
     ArgMax { x: BufferId, y: BufferId, dtype: DType, extent: [usize; 3] },
     /// Rows of the identity.
@@ -206,7 +222,7 @@ impl StepKind {
             StepKind::Copy { from, .. } => vec![from.buffer],
             StepKind::Fill { value, .. } => vec![*value],
             StepKind::BatchNormTrain { operands, .. } => operands.to_vec(),
-            StepKind::BatchNormGrad { operands, .. } => operands.to_vec(),
+            StepKind::BatchNormGrad { operands, gate, .. } => operands.iter().copied().chain(*gate).collect(),
             StepKind::OneHot { index, .. } => vec![*index],
             StepKind::Take { x, index, .. } => vec![*x, *index],
             StepKind::Scatter { updates, index, .. } => vec![*updates, *index],

@@ -48,14 +48,15 @@ impl Work {
             // The planner adds the bytes of the buffer.
             StepKind::Fill { dtype, .. } => count(0, size(*dtype), *dtype),
             // Sum, difference, square and its sum, then scale and shift: x, γ, β → y, μ, σ².
-            StepKind::BatchNormTrain { dtype, extent, .. } => {
+            StepKind::BatchNormTrain { dtype, extent, relu, .. } => {
                 let len: usize = extent.iter().product();
-                count(6 * len, (2 * len + 4 * extent[1]) * size(*dtype), *dtype)
+                count((6 + usize::from(*relu)) * len, (2 * len + 4 * extent[1]) * size(*dtype), *dtype)
             }
             // x̂, Σdy, Σdy·x̂, and dx from them: x, γ, μ, σ², dy, dμ, dσ² → dx, dγ, dβ.
-            StepKind::BatchNormGrad { dtype, extent, .. } => {
+            StepKind::BatchNormGrad { dtype, extent, gate, .. } => {
                 let len: usize = extent.iter().product();
-                count(10 * len, (3 * len + 7 * extent[1]) * size(*dtype), *dtype)
+                let gated = usize::from(gate.is_some());
+                count((10 + gated) * len, ((3 + gated) * len + 7 * extent[1]) * size(*dtype), *dtype)
             }
             StepKind::ArgMax { dtype, extent: [outer, reduced, inner], .. } => {
                 let bytes = outer * inner * (reduced * size(*dtype) + size(DType::I32));

@@ -4,9 +4,9 @@
 use crate::kernel::Real;
 use pulp::Simd;
 
-/// A term of a sum, of `a`, `b` and two coefficients of the channel.
-pub(super) trait Sum {
-    fn term<S: Simd, T: Real>(simd: S, of: [T::Vector<S>; 4]) -> T::Vector<S>;
+/// The terms of `K` sums, of `a`, `b` and two coefficients of the channel.
+pub(super) trait Sums<const K: usize> {
+    fn terms<S: Simd, T: Real>(simd: S, of: [T::Vector<S>; 4]) -> [T::Vector<S>; K];
 }
 
 /// An element of a result, of `a`, `b` and four coefficients of the channel.
@@ -14,15 +14,15 @@ pub(super) trait Each {
     fn value<S: Simd, T: Real>(simd: S, of: [T::Vector<S>; 2], by_channel: [T::Vector<S>; 4]) -> T::Vector<S>;
 }
 
-macro_rules! sum {
-    ($name:ident, $equation:literal, $simd:ident, $of:pat => $value:expr) => {
+macro_rules! sums {
+    ($name:ident, $count:literal, $equation:literal, $simd:ident, $of:pat => $terms:expr) => {
         #[doc = $equation]
         pub(super) struct $name;
 
-        impl Sum for $name {
+        impl Sums<$count> for $name {
             #[inline(always)]
-            fn term<S: Simd, T: Real>($simd: S, $of: [T::Vector<S>; 4]) -> T::Vector<S> {
-                $value
+            fn terms<S: Simd, T: Real>($simd: S, $of: [T::Vector<S>; 4]) -> [T::Vector<S>; $count] {
+                $terms
             }
         }
     };
@@ -46,17 +46,19 @@ macro_rules! each {
     };
 }
 
-sum!(Plain, "`a`", _simd, [a, ..] => a);
-sum!(Other, "`b`", _simd, [_, b, ..] => b);
-sum!(SquaredDistance, "`(a − p)²`", simd, [a, _, p, _] => {
+sums!(Plain, 1, "`a`", _simd, [a, ..] => [a]);
+sums!(SquaredDistance, 1, "`(a − p)²`", simd, [a, _, p, _] => {
     let distance = T::vector_sub(simd, a, p);
-    T::vector_mul(simd, distance, distance)
+    [T::vector_mul(simd, distance, distance)]
 });
-sum!(ByNormalised, "`b·((a − p)·q)`", simd, [a, b, p, q] => {
-    T::vector_mul(simd, b, T::vector_mul(simd, T::vector_sub(simd, a, p), q))
+sums!(Gradients, 2, "`b` and `b·((a − p)·q)`", simd, [a, b, p, q] => {
+    [b, T::vector_mul(simd, b, T::vector_mul(simd, T::vector_sub(simd, a, p), q))]
 });
 each!(Normalised, "`(a − p)·q + r`", simd, [a, _], [p, q, r, _] => {
     T::vector_add(simd, T::vector_mul(simd, T::vector_sub(simd, a, p), q), r)
+});
+each!(Rectified, "`max((a − p)·q + r, 0)`", simd, of, by_channel => {
+    T::vector_relu(simd, Normalised::value::<S, T>(simd, of, by_channel))
 });
 each!(Backward, "`b·q + (a − p)·r + s`", simd, [a, b], [p, q, r, s] => {
     let centred = T::vector_mul(simd, T::vector_sub(simd, a, p), r);

@@ -7,8 +7,9 @@ mod strips;
 use super::Real;
 use super::claim::claim;
 use super::simd::Level;
-use formula::{Backward, ByNormalised, Each, Normalised, Other, Plain, SquaredDistance, Sum};
+use formula::{Backward, Each, Gradients, Normalised, Plain, Rectified, SquaredDistance, Sums};
 use pulp::{Scalar, Simd, WithSimd};
+use std::ops::Range;
 
 /// A range of the channels of `(outer, channels, inner)`.
 #[derive(Clone, Copy)]
@@ -29,43 +30,46 @@ impl Window {
         self.to - self.from
     }
 
-    /// The elements of one channel in one outer position; with `inner` = 1, also those of the channels behind it.
-    ///
-    /// # Safety
-    /// `start` is readable over the window for as long as the slice is used.
-    #[inline(always)]
-    unsafe fn line<'a, T>(self, start: *const T, outer: usize, channel: usize) -> &'a [T] {
-        let (from, len) = self.span(outer, channel);
-        // SAFETY: the caller's.
-        unsafe { std::slice::from_raw_parts(start.add(from), len) }
-    }
-
-    /// As [`Window::line`], to be written.
-    ///
-    /// # Safety
-    /// As [`Window::line`], and nothing else refers to these elements.
-    #[inline(always)]
-    unsafe fn line_mut<'a, T>(self, start: *mut T, outer: usize, channel: usize) -> &'a mut [T] {
-        let (from, len) = self.span(outer, channel);
-        // SAFETY: the caller's.
-        unsafe { std::slice::from_raw_parts_mut(start.add(from), len) }
-    }
-
     /// Asks for the lines of the result, if they are few enough to stay.
     #[inline(always)]
     fn claim<T>(self, y: *mut T) {
         const MOST_BYTES: usize = 256 << 10;
         if self.inner == 1 && self.outer * self.width() * size_of::<T>() <= MOST_BYTES {
             for outer in 0..self.outer {
-                claim(y.wrapping_add(self.span(outer, 0).0), self.width());
+                claim(y.wrapping_add(self.span(outer, 0).start), self.width());
             }
         }
     }
 
+    /// The elements of one channel in one outer position.
     #[inline(always)]
-    fn span(self, outer: usize, channel: usize) -> (usize, usize) {
-        let at = (outer * self.channels + self.from + channel) * self.inner;
-        (at, if self.inner == 1 { self.width() - channel } else { self.inner })
+    fn span(self, outer: usize, channel: usize) -> Range<usize> {
+        let from = (outer * self.channels + self.from + channel) * self.inner;
+        from..from + self.inner
+    }
+}
+
+/// Arrays over the whole of `(outer, channels, inner)` that a formula reads.
+#[derive(Clone, Copy)]
+struct Large<T> {
+    a: *const T,
+    b: *const T,
+    /// Where it is not above 0, `b` counts as 0. Only read if a formula is gated.
+    gate: *const T,
+}
+
+impl<T: Real> Large<T> {
+    /// Vectors of `a` and `b`.
+    ///
+    /// # Safety
+    /// The arrays are readable there.
+    #[inline(always)]
+    unsafe fn load<S: Simd, const GATED: bool>(self, simd: S, at: usize) -> [T::Vector<S>; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let (a, b) = (T::load::<S>(self.a.add(at)), T::load::<S>(self.b.add(at)));
+            [a, if GATED { T::vector_gated(simd, T::load::<S>(self.gate.add(at)), b) } else { b }]
+        }
     }
 }
 
@@ -82,7 +86,8 @@ pub(crate) struct TrainResults<'a, T> {
     pub var: &'a mut [T],
 }
 
-/// Two passes for the statistics, one for the result. `scratch` holds two vectors of channels.
+/// Two passes for the statistics, one for the result, which `relu` makes 0 where it is below. `scratch` holds a vector of
+/// channels.
 ///
 /// # Safety
 /// `x` is readable and `y` writable over the window, and nothing else refers to those elements of `y`.
@@ -93,12 +98,12 @@ pub(crate) unsafe fn batch_norm_train<T: Real>(
     scratch: &mut [T],
     window: Window,
     eps: f64,
+    relu: bool,
 ) {
     let TrainOperands { x, gamma, beta } = operands;
     let TrainResults { y, mean, var } = results;
     let (count, eps): (T, T) = (window.count(), T::from_f64(eps));
-    let (scale, partial) = scratch.split_at_mut(window.width());
-    level.dispatch(Train { window, x, gamma, beta, y, mean, var, scale, partial, count, eps });
+    level.dispatch(Train { window, x, gamma, beta, y, mean, var, scale: scratch, count, eps, relu });
 }
 
 struct Train<'a, T> {
@@ -110,9 +115,9 @@ struct Train<'a, T> {
     mean: &'a mut [T],
     var: &'a mut [T],
     scale: &'a mut [T],
-    partial: &'a mut [T],
     count: T,
     eps: T,
+    relu: bool,
 }
 
 impl<T: Real> WithSimd for Train<'_, T> {
@@ -120,19 +125,24 @@ impl<T: Real> WithSimd for Train<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Train { window, x, gamma, beta, y, mean, var, scale, partial, count, eps } = self;
+        let Train { window, x, gamma, beta, y, mean, var, scale, count, eps, relu } = self;
+        let of = Large { a: x, b: x, gate: x };
         window.claim(y);
         // SAFETY: the caller of `batch_norm_train` vouches for the memory.
         unsafe {
             // γ and β stand in where a formula uses no vector of channels.
-            window.sum::<S, T, Plain>(simd, [x, x], [gamma, gamma], mean, partial);
+            window.sums::<S, T, Plain, 1, false>(simd, of, [gamma, gamma], [mean]);
             mean.iter_mut().for_each(|sum| *sum /= count);
-            window.sum::<S, T, SquaredDistance>(simd, [x, x], [mean, gamma], var, partial);
+            window.sums::<S, T, SquaredDistance, 1, false>(simd, of, [mean, gamma], [var]);
             for c in 0..window.width() {
                 var[c] /= count;
                 scale[c] = (var[c] + eps).rsqrt() * gamma[c];
             }
-            window.each::<S, T, Normalised>(simd, [x, x], [mean, scale, beta, beta], y);
+            if relu {
+                window.each::<S, T, Rectified, false>(simd, of, [mean, scale, beta, beta], y);
+            } else {
+                window.each::<S, T, Normalised, false>(simd, of, [mean, scale, beta, beta], y);
+            }
         }
     }
 }
@@ -143,6 +153,8 @@ pub(crate) struct GradOperands<'a, T> {
     pub mean: &'a [T],
     pub var: &'a [T],
     pub dy: *const T,
+    /// Where it is not above 0, `dy` counts as 0; null where all of it counts.
+    pub gate: *const T,
     pub dmean: &'a [T],
     pub dvar: &'a [T],
 }
@@ -166,16 +178,14 @@ pub(crate) unsafe fn batch_norm_grad<T: Real>(
     eps: f64,
 ) {
     let (count, eps): (T, T) = (window.count(), T::from_f64(eps));
-    let (r, partial) = scratch.split_at_mut(window.width());
-    level.dispatch(Grad { window, operands, results, r, partial, count, eps });
+    level.dispatch(Grad { window, operands, results, scratch, count, eps });
 }
 
 struct Grad<'a, T> {
     window: Window,
     operands: GradOperands<'a, T>,
     results: GradResults<'a, T>,
-    r: &'a mut [T],
-    partial: &'a mut [T],
+    scratch: &'a mut [T],
     count: T,
     eps: T,
 }
@@ -185,28 +195,35 @@ impl<T: Real> WithSimd for Grad<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Grad { window, operands, results, r, partial, count, eps } = self;
-        let GradOperands { x, gamma, mean, var, dy, dmean, dvar } = operands;
+        if self.operands.gate.is_null() { self.gated::<S, false>(simd) } else { self.gated::<S, true>(simd) }
+    }
+}
+
+impl<T: Real> Grad<'_, T> {
+    #[inline(always)]
+    fn gated<S: Simd, const GATED: bool>(self, simd: S) {
+        let Grad { window, operands, results, scratch, count, eps } = self;
+        let GradOperands { x, gamma, mean, var, dy, gate, dmean, dvar } = operands;
         let GradResults { dx, dgamma, dbeta } = results;
-        let width = window.width();
+        let (of, width) = (Large { a: x, b: dy, gate }, window.width());
         window.claim(dx);
+        let (r, rest) = scratch.split_at_mut(width);
+        let (by_dy, rest) = rest.split_at_mut(width);
+        let (by_centred, constant) = rest.split_at_mut(width);
         for c in 0..width {
             r[c] = (var[c] + eps).rsqrt();
         }
         // SAFETY: the caller of `batch_norm_grad` vouches for the memory.
         unsafe {
-            window.sum::<S, T, Other>(simd, [x, dy], [mean, r], dbeta, partial);
-            window.sum::<S, T, ByNormalised>(simd, [x, dy], [mean, r], dgamma, partial);
+            window.sums::<S, T, Gradients, 2, GATED>(simd, of, [mean, r], [dbeta, dgamma]);
             // dx is affine in dy and x − m, with three coefficients a channel.
-            let (by_dy, rest) = partial.split_at_mut(width);
-            let (by_centred, constant) = rest.split_at_mut(width);
             for c in 0..width {
                 let scale = gamma[c] * r[c];
                 by_dy[c] = scale;
                 by_centred[c] = (dvar[c] + dvar[c] - scale * r[c] * dgamma[c]) / count;
                 constant[c] = (dmean[c] - scale * dbeta[c]) / count;
             }
-            window.each::<S, T, Backward>(simd, [x, dy], [mean, by_dy, by_centred, constant], dx);
+            window.each::<S, T, Backward, GATED>(simd, of, [mean, by_dy, by_centred, constant], dx);
         }
     }
 }
@@ -215,42 +232,39 @@ impl<T: Real> WithSimd for Grad<'_, T> {
 const BLOCK: usize = 64;
 
 impl Window {
-    /// `totals[c] = Σ F(a, b, by_channel[0][c], by_channel[1][c])` over everything but the channels, in a fixed order;
-    /// `partial` holds at least one vector of channels.
+    /// `totals[i][c] = Σ F(a, b, by_channel[0][c], by_channel[1][c])[i]` over everything but the channels, in a fixed order.
     ///
     /// # Safety
     /// As [`batch_norm_train`].
     #[inline(always)]
-    unsafe fn sum<S: Simd, T: Real, F: Sum>(
+    unsafe fn sums<S: Simd, T: Real, F: Sums<K>, const K: usize, const GATED: bool>(
         self,
         simd: S,
-        [a, b]: [*const T; 2],
+        of: Large<T>,
         by_channel: [&[T]; 2],
-        totals: &mut [T],
-        partial: &mut [T],
+        mut totals: [&mut [T]; K],
     ) {
-        let width = self.width();
-        let (totals, partial) = (&mut totals[..width], &mut partial[..width]);
-        // SAFETY: the caller's.
-        unsafe {
-            if self.inner == 1 && width >= T::lanes::<S>() {
-                return strips::sum::<S, T, F>(simd, self, [a, b], by_channel, totals);
-            }
-            totals.fill(T::ZERO);
-            let block = if self.inner == 1 { BLOCK } else { 1 };
+        if self.is_wide::<S, T>() {
+            // SAFETY: the caller's.
+            return unsafe { strips::sums::<S, T, F, K, GATED>(simd, self, of, by_channel, totals) };
+        }
+        let block = if self.inner == 1 { BLOCK } else { 1 };
+        for c in 0..self.width() {
+            let mut total = [T::ZERO; K];
             for first in (0..self.outer).step_by(block) {
-                partial.fill(T::ZERO);
+                let mut partial = [T::ZERO; K];
                 for o in first..self.outer.min(first + block) {
-                    for (c, partial) in partial.iter_mut().enumerate() {
-                        let (a, b) = (self.line(a, o, c), self.line(b, o, c));
-                        // One element of each line where the channels are innermost.
-                        for (&a, &b) in a.iter().zip(b).take(self.inner) {
-                            *partial += one_term::<T, F>([a, b, by_channel[0][c], by_channel[1][c]]);
-                        }
+                    for at in self.span(o, c) {
+                        // SAFETY: the caller's.
+                        let [a, b] = unsafe { of.load::<Scalar, GATED>(Scalar, at) };
+                        let [p, q] = by_channel.map(|vector| T::splat(Scalar, vector[c]));
+                        let terms = F::terms::<Scalar, T>(Scalar, [a, b, p, q]);
+                        partial.iter_mut().zip(terms).for_each(|(partial, term)| *partial += T::only(term));
                     }
                 }
-                totals.iter_mut().zip(&*partial).for_each(|(total, &partial)| *total += partial);
+                total.iter_mut().zip(partial).for_each(|(total, partial)| *total += partial);
             }
+            totals.iter_mut().zip(total).for_each(|(totals, total)| totals[c] = total);
         }
     }
 
@@ -259,34 +273,34 @@ impl Window {
     /// # Safety
     /// As [`batch_norm_train`].
     #[inline(always)]
-    unsafe fn each<S: Simd, T: Real, F: Each>(self, simd: S, [a, b]: [*const T; 2], by_channel: [&[T]; 4], y: *mut T) {
-        // SAFETY: the caller's.
-        unsafe {
-            if self.inner == 1 && self.width() >= T::lanes::<S>() {
-                return strips::each::<S, T, F>(simd, self, [a, b], by_channel, y);
-            }
-            for o in 0..self.outer {
-                for c in 0..self.width() {
-                    let (a, b, y) = (self.line(a, o, c), self.line(b, o, c), self.line_mut(y, o, c));
-                    for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)).take(self.inner) {
-                        *y = one_value::<T, F>([a, b], by_channel.map(|vector| vector[c]));
+    unsafe fn each<S: Simd, T: Real, F: Each, const GATED: bool>(
+        self,
+        simd: S,
+        of: Large<T>,
+        by_channel: [&[T]; 4],
+        y: *mut T,
+    ) {
+        if self.is_wide::<S, T>() {
+            // SAFETY: the caller's.
+            return unsafe { strips::each::<S, T, F, GATED>(simd, self, of, by_channel, y) };
+        }
+        for o in 0..self.outer {
+            for c in 0..self.width() {
+                let coefficients = by_channel.map(|vector| T::splat(Scalar, vector[c]));
+                for at in self.span(o, c) {
+                    // SAFETY: the caller's.
+                    unsafe {
+                        let operands = of.load::<Scalar, GATED>(Scalar, at);
+                        y.add(at).write(T::only(F::value::<Scalar, T>(Scalar, operands, coefficients)));
                     }
                 }
             }
         }
     }
-}
 
-/// A formula for one element.
-#[inline(always)]
-fn one_term<T: Real, F: Sum>(of: [T; 4]) -> T {
-    let of = of.map(|value| T::splat(Scalar, value));
-    T::only(F::term::<Scalar, T>(Scalar, of))
-}
-
-/// A formula for one element.
-#[inline(always)]
-fn one_value<T: Real, F: Each>(of: [T; 2], by_channel: [T; 4]) -> T {
-    let splat = |value| T::splat(Scalar, value);
-    T::only(F::value::<Scalar, T>(Scalar, of.map(splat), by_channel.map(splat)))
+    /// Whether rows of channels fill vectors.
+    #[inline(always)]
+    fn is_wide<S: Simd, T: Real>(self) -> bool {
+        self.inner == 1 && self.width() >= T::lanes::<S>()
+    }
 }

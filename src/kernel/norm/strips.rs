@@ -1,7 +1,7 @@
 //! Sums and maps over rows, for strips of a few vectors of columns that stay in registers from the first row to the last.
 
-use super::formula::{Each, Sum};
-use super::{BLOCK, Window};
+use super::formula::{Each, Sums};
+use super::{BLOCK, Large, Window};
 use crate::kernel::Real;
 use pulp::Simd;
 
@@ -11,73 +11,78 @@ const VECTORS: usize = 4;
 /// Calls a body for the columns of a window, several vectors at a time while there are as many, then one at a time. The
 /// last vector may overlap the one before it: whatever is computed twice is the same.
 macro_rules! for_each_strip {
-    ($width:expr, $lanes:expr, $body:ident, $($argument:expr),*) => {{
+    ($width:expr, $lanes:expr, $body:ident, [$($generic:tt),*], $($argument:expr),*) => {{
         let mut column = 0;
         while column + VECTORS * $lanes <= $width {
-            $body::<S, T, F, VECTORS>($($argument),*, column);
+            $body::<$($generic),*, VECTORS>($($argument),*, column);
             column += VECTORS * $lanes;
         }
         while column < $width {
-            $body::<S, T, F, 1>($($argument),*, column.min($width - $lanes));
+            $body::<$($generic),*, 1>($($argument),*, column.min($width - $lanes));
             column += $lanes;
         }
     }};
 }
 
-/// `totals[c] = Σ F(a, b, p[c], q[c])` over the rows, in blocks.
+/// `totals[i][c] = Σ F(a, b, p[c], q[c])[i]` over the rows, in blocks.
 ///
 /// # Safety
-/// `a` and `b` are readable over the window, whose `inner` is 1 and which is at least a vector wide.
+/// The arrays are readable over the window, whose `inner` is 1 and which is at least a vector wide.
 #[inline(always)]
-pub(super) unsafe fn sum<S: Simd, T: Real, F: Sum>(
+pub(super) unsafe fn sums<S: Simd, T: Real, F: Sums<K>, const K: usize, const GATED: bool>(
     simd: S,
     window: Window,
-    [a, b]: [*const T; 2],
+    of: Large<T>,
     [p, q]: [&[T]; 2],
-    totals: &mut [T],
+    totals: [&mut [T]; K],
 ) {
     let vectors = [p.as_ptr(), q.as_ptr()];
+    let totals = totals.map(<[T]>::as_mut_ptr);
+    let (width, lanes) = (window.width(), T::lanes::<S>());
     // SAFETY: the caller's; strips end at or before the last column.
-    unsafe {
-        for_each_strip!(window.width(), T::lanes::<S>(), sum_strip, simd, window, [a, b], vectors, totals);
-    }
+    unsafe { for_each_strip!(width, lanes, sum_strip, [S, T, F, K, GATED], simd, window, of, vectors, totals) }
 }
 
 /// # Safety
-/// As [`sum`], for `N` vectors of columns from `column`.
+/// As [`sums`], for `N` vectors of columns from `column`.
 #[inline(always)]
-unsafe fn sum_strip<S: Simd, T: Real, F: Sum, const N: usize>(
+unsafe fn sum_strip<S: Simd, T: Real, F: Sums<K>, const K: usize, const GATED: bool, const N: usize>(
     simd: S,
     window: Window,
-    [a, b]: [*const T; 2],
+    of: Large<T>,
     [p, q]: [*const T; 2],
-    totals: &mut [T],
+    totals: [*mut T; K],
     column: usize,
 ) {
     let lanes = T::lanes::<S>();
     // SAFETY: the caller's.
     unsafe {
         let zero = T::splat(simd, T::ZERO);
-        let (mut total, mut p_of, mut q_of) = ([zero; N], [zero; N], [zero; N]);
+        let (mut total, mut p_of, mut q_of) = ([[zero; K]; N], [zero; N], [zero; N]);
         for v in 0..N {
             p_of[v] = T::load::<S>(p.add(column + v * lanes));
             q_of[v] = T::load::<S>(q.add(column + v * lanes));
         }
         for block in (0..window.outer).step_by(BLOCK) {
-            let mut partial = [zero; N];
+            let mut partial = [[zero; K]; N];
             for row in block..window.outer.min(block + BLOCK) {
                 let at = row * window.channels + window.from + column;
                 for v in 0..N {
-                    let (a, b) = (T::load::<S>(a.add(at + v * lanes)), T::load::<S>(b.add(at + v * lanes)));
-                    partial[v] = T::vector_add(simd, partial[v], F::term::<S, T>(simd, [a, b, p_of[v], q_of[v]]));
+                    let [a, b] = of.load::<S, GATED>(simd, at + v * lanes);
+                    let terms = F::terms::<S, T>(simd, [a, b, p_of[v], q_of[v]]);
+                    for (partial, term) in partial[v].iter_mut().zip(terms) {
+                        *partial = T::vector_add(simd, *partial, term);
+                    }
                 }
             }
-            for v in 0..N {
-                total[v] = T::vector_add(simd, total[v], partial[v]);
+            for (total, partial) in total.iter_mut().flatten().zip(partial.iter().flatten()) {
+                *total = T::vector_add(simd, *total, *partial);
             }
         }
-        for (v, &total) in total.iter().enumerate() {
-            T::store::<S>(totals.as_mut_ptr().add(column + v * lanes), total);
+        for (v, total) in total.iter().enumerate() {
+            for (&totals, &total) in totals.iter().zip(total) {
+                T::store::<S>(totals.add(column + v * lanes), total);
+            }
         }
     }
 }
@@ -85,29 +90,28 @@ unsafe fn sum_strip<S: Simd, T: Real, F: Sum, const N: usize>(
 /// `y = F(a, b, the coefficients of the column)`.
 ///
 /// # Safety
-/// As [`sum`], with `y` writable over the window and apart from `a` and `b`.
+/// As [`sums`], with `y` writable over the window and apart from what is read.
 #[inline(always)]
-pub(super) unsafe fn each<S: Simd, T: Real, F: Each>(
+pub(super) unsafe fn each<S: Simd, T: Real, F: Each, const GATED: bool>(
     simd: S,
     window: Window,
-    [a, b]: [*const T; 2],
+    of: Large<T>,
     coefficients: [&[T]; 4],
     y: *mut T,
 ) {
-    let coefficients = coefficients.map(<[T]>::as_ptr);
+    let vectors = coefficients.map(<[T]>::as_ptr);
+    let (width, lanes) = (window.width(), T::lanes::<S>());
     // SAFETY: the caller's; strips end at or before the last column.
-    unsafe {
-        for_each_strip!(window.width(), T::lanes::<S>(), each_strip, simd, window, [a, b], coefficients, y);
-    }
+    unsafe { for_each_strip!(width, lanes, each_strip, [S, T, F, GATED], simd, window, of, vectors, y) }
 }
 
 /// # Safety
 /// As [`each`], for `N` vectors of columns from `column`.
 #[inline(always)]
-unsafe fn each_strip<S: Simd, T: Real, F: Each, const N: usize>(
+unsafe fn each_strip<S: Simd, T: Real, F: Each, const GATED: bool, const N: usize>(
     simd: S,
     window: Window,
-    [a, b]: [*const T; 2],
+    large: Large<T>,
     coefficients: [*const T; 4],
     y: *mut T,
     column: usize,
@@ -123,8 +127,8 @@ unsafe fn each_strip<S: Simd, T: Real, F: Each, const N: usize>(
         for row in 0..window.outer {
             let at = row * window.channels + window.from + column;
             for (v, &[p, q, r, s]) in of.iter().enumerate() {
-                let (a, b) = (T::load::<S>(a.add(at + v * lanes)), T::load::<S>(b.add(at + v * lanes)));
-                T::store::<S>(y.add(at + v * lanes), F::value::<S, T>(simd, [a, b], [p, q, r, s]));
+                let operands = large.load::<S, GATED>(simd, at + v * lanes);
+                T::store::<S>(y.add(at + v * lanes), F::value::<S, T>(simd, operands, [p, q, r, s]));
             }
         }
     }
