@@ -115,36 +115,58 @@ impl Trainer {
             observe(event)
         };
         let mut history = History::default();
+        // The executable holds the state from the first step to the last.
+        let mut compiled = self.take_compiled(Stage::Training, full)?;
+        let mut states = self.weights.lend(compiled.run.plan().states());
+        let outcome = self.epochs(examples, fit, (&mut compiled, &mut states), &mut tell, &mut history);
+        let released = compiled.run.release(&mut states);
+        self.weights.give_back(compiled.run.plan().states(), states);
+        self.keep_compiled(Stage::Training, full, compiled);
+        released?;
+        outcome.map(|()| history)
+    }
+
+    fn epochs(
+        &mut self,
+        examples: &Examples,
+        fit: &Fit,
+        (full, states): (&mut Compiled, &mut Vec<Tensor>),
+        tell: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+        history: &mut History,
+    ) -> Result<(), TrainError> {
+        full.run.hold(states)?;
         for _ in 0..fit.epochs {
-            let outcome = self.epoch(examples, fit, full, &mut tell)?;
-            let mut record = outcome.record;
+            let Ended { mut record, stopped } = self.epoch(examples, fit, full, states, tell)?;
             if let Some(validation) = &fit.validation {
-                record.validation = Some(self.evaluate(validation)?);
+                full.run.release(states)?;
+                self.weights.give_back(full.run.plan().states(), std::mem::take(states));
+                let validated = self.evaluate(validation);
+                *states = self.weights.lend(full.run.plan().states());
+                record.validation = Some(validated?);
             }
-            let stop = tell(Event::EpochEnded(&record)).is_break() || outcome.stopped;
+            let stop = tell(Event::EpochEnded(&record)).is_break() || stopped;
             history.epochs.push(record);
             if stop {
                 break;
             }
         }
-        Ok(history)
+        Ok(())
     }
 
     fn epoch(
         &mut self,
         examples: &Examples,
         fit: &Fit,
-        batch_size: usize,
+        full: &mut Compiled,
+        states: &mut [Tensor],
         tell: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<Outcome, TrainError> {
+    ) -> Result<Ended, TrainError> {
         let order = match fit.order {
             Order::Shuffled => permutation(self.seed, self.epochs_done, examples.len()),
             Order::AsGiven => (0..examples.len() as u32).collect(),
         };
+        let batch_size = fit.batch_size.min(examples.len());
         let (epoch, steps) = (self.epochs_done + 1, order.len().div_ceil(batch_size));
-        let mut full = self.take_compiled(Stage::Training, batch_size)?;
-        let mut states = self.weights.lend(full.run.plan().states());
-        full.run.hold(&states)?;
         let sources: Vec<&Samples> = examples.inputs.iter().chain(&examples.targets).collect();
         let mut stopped = tell(Event::EpochStarted { epoch, steps }).is_break();
         let mut sums = Sums::default();
@@ -154,13 +176,13 @@ impl Trainer {
             let outcome_of_step = if rows.len() == batch_size {
                 full.step_held(&sources, rows).map(|()| sums.add(&full.run, rows.len())).map_err(TrainError::from)
             } else {
-                self.short_step(&mut full, &sources, rows, &mut states, &mut sums)
+                self.short_step(full, &sources, rows, states, &mut sums)
             };
             let loss = match outcome_of_step {
                 Ok(loss) => loss,
                 Err(TrainError::Run(source @ RunError::NotFinite { .. })) => {
                     let step = index + 1;
-                    outcome = Err(match guilty_example(&full, &source, rows) {
+                    outcome = Err(match guilty_example(full, &source, rows) {
                         Some((name, example, value)) => {
                             TrainError::NotFiniteExample { epoch, step, steps, name, example, value }
                         }
@@ -179,14 +201,10 @@ impl Trainer {
             }
         }
         let seconds = started.elapsed().as_secs_f64();
-        let released = full.run.release(&mut states);
-        self.weights.give_back(full.run.plan().states(), states);
-        self.keep_compiled(Stage::Training, batch_size, full);
-        released?;
         outcome?;
         self.epochs_done += 1;
         let (loss, metrics) = sums.means();
-        Ok(Outcome { record: EpochRecord { epoch, seconds, steps, loss, metrics, validation: None }, stopped })
+        Ok(Ended { record: EpochRecord { epoch, seconds, steps, loss, metrics, validation: None }, stopped })
     }
 
     /// One step on fewer examples than the others, by an executable of its own, which the states pass through.
@@ -216,7 +234,8 @@ fn guilty_example(compiled: &Compiled, error: &RunError, rows: &[u32]) -> Option
     Some((name.clone(), *row as usize, *value))
 }
 
-struct Outcome {
+/// An epoch that has ended, and whether an observer wants it to be the last.
+struct Ended {
     record: EpochRecord,
     stopped: bool,
 }
