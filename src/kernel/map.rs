@@ -154,6 +154,8 @@ impl Chunk<'_> {
     /// `from` is readable for `period` elements, `to` writable for a chunk.
     #[inline(always)]
     unsafe fn gather<T: Copy>(&self, from: *const T, to: *mut T, period: usize, repeat: usize) {
+        // Elements that are written in one go.
+        const WIDE: usize = 16;
         let mut done = 0;
         // SAFETY: each run stays inside the period on one side and inside the chunk on the other.
         unsafe {
@@ -165,11 +167,18 @@ impl Chunk<'_> {
                     (done, at) = (done + run, 0);
                 }
             } else {
+                let (mut at, mut left) = (self.start / repeat % period, repeat - self.start % repeat);
                 while done < self.len {
-                    let position = self.start + done;
-                    let run = (repeat - position % repeat).min(self.len - done);
-                    fill(from.add(position / repeat % period), to.add(done), run);
-                    done += run;
+                    let run = left.min(self.len - done);
+                    let value = from.add(at).read();
+                    if run <= WIDE && done + WIDE <= CHUNK {
+                        // What is written too far is overwritten by the next run, or not looked at.
+                        to.add(done).cast::<[T; WIDE]>().write_unaligned([value; WIDE]);
+                    } else {
+                        fill(from.add(at), to.add(done), run);
+                    }
+                    (done, left) = (done + run, repeat);
+                    at = if at + 1 == period { 0 } else { at + 1 };
                 }
             }
         }

@@ -96,6 +96,10 @@ unsafe fn over<T: Real>(
 
 #[inline(always)]
 fn fold<T: Real>(values: &[T], identity: T, combine: impl Fn(T, T) -> T) -> T {
+    if values.len() < LANES {
+        // The same bits as through lanes that all hold the identity.
+        return values.iter().fold(identity, |total, &value| combine(total, value));
+    }
     let mut lanes = [identity; LANES];
     let chunks = values.chunks_exact(LANES);
     let rest = chunks.remainder();
