@@ -25,7 +25,7 @@ impl Split {
     /// depends on the extent alone, so that equal splits have equal shares.
     pub(crate) fn unit(self) -> usize {
         // The width, and percent of the time of a full tile for as many columns.
-        const WIDTHS: [(usize, usize); 3] = [(48, 100), (32, 102), (16, 130)];
+        const WIDTHS: [(usize, usize); 3] = [(48, 100), (32, 101), (16, 130)];
         const VECTOR: usize = 16;
         if self.extent < 64 {
             return if self.extent < 32 { 16 } else { 8 };

@@ -41,7 +41,7 @@ impl Bench<'_> {
                 inputs: 2048,
                 depth: 4,
                 width: 2048,
-                examples: 4 * 512,
+                examples: 16 * 512,
                 learning_rate: 0.001,
                 momentum,
                 ..Workload::tutorial(512)
