@@ -8,7 +8,7 @@ use crate::kernel::copy::{Walk, copy};
 use crate::kernel::map::{self, MapMemory, Stretches};
 use crate::kernel::norm::{self, Window};
 use crate::kernel::{Level, Real, index, reduce};
-use crate::plan::{BufferId, MapCode, Plan, Split, Step, StepKind};
+use crate::plan::{BufferId, Gemm, MapCode, Plan, Split, Step, StepKind};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -117,22 +117,13 @@ impl Run<'_> {
                 StepKind::GemmMap(fused) if fused.gemm.dtype == DType::F32 => self.gemm_map::<f32>(fused, part, own),
                 StepKind::GemmMap(fused) => self.gemm_map::<f64>(fused, part, own),
                 StepKind::Copy { from, to } => {
-                    let mut shape = from.shape.clone();
-                    let (mut source, mut target) = (from.offset, to.offset);
-                    if part.split.is_some() {
-                        source += part.range.start * from.strides[0];
-                        target += part.range.start * to.strides[0];
-                        shape[0] = part.range.len();
-                    }
-                    let walk = Walk { shape: &shape, from: &from.strides, to: &to.strides };
-                    if shape.contains(&0) {
-                        return;
-                    }
-                    let (source, target) = ((from.buffer, source), (to.buffer, target));
+                    let walk = Walk { shape: &from.shape, from: &from.strides, to: &to.strides };
+                    let rows = part.outer(from.shape.first().copied().unwrap_or(1));
+                    let (source, target) = ((from.buffer, from.offset), (to.buffer, to.offset));
                     match from.dtype.size() {
-                        1 => self.copy::<u8>(walk, source, target),
-                        4 => self.copy::<u32>(walk, source, target),
-                        _ => self.copy::<u64>(walk, source, target),
+                        1 => self.copy::<u8>(walk, rows, source, target),
+                        4 => self.copy::<u32>(walk, rows, source, target),
+                        _ => self.copy::<u64>(walk, rows, source, target),
                     }
                 }
                 StepKind::Fill { value, offset, to, dtype } => match dtype.size() {
@@ -208,30 +199,37 @@ impl Run<'_> {
     /// # Safety
     /// As [`Run::kernel`]; `scratch` holds the map's chunks.
     unsafe fn map(&self, code: &MapCode, own: &mut Worker, scratch: *mut u8, stretches: Stretches) {
-        let Worker { inputs, outputs, .. } = own;
-        inputs.clear();
-        outputs.clear();
+        let (inputs, outputs) = self.ends(code, own);
         // SAFETY: the caller's; offsets lie within their buffers.
         unsafe {
-            inputs.extend(code.inputs.iter().map(|input| {
-                let start: *const u8 = self.pointers[input.buffer];
-                start.add(input.offset * input.dtype.size())
-            }));
-            outputs.extend(code.outputs.iter().map(|output| self.pointers[output.buffer]));
             map::run(self.level, code, &MapMemory { inputs, outputs, scratch }, stretches);
         }
     }
 
+    /// Where the inputs and outputs of a map begin.
+    fn ends<'w>(&self, code: &MapCode, own: &'w mut Worker) -> (&'w mut Vec<*const u8>, &'w [*mut u8]) {
+        let Worker { inputs, outputs, .. } = own;
+        inputs.clear();
+        outputs.clear();
+        inputs.extend(code.inputs.iter().map(|input| {
+            let start: *const u8 = self.pointers[input.buffer];
+            start.wrapping_add(input.offset * input.dtype.size())
+        }));
+        outputs.extend(code.outputs.iter().map(|output| self.pointers[output.buffer]));
+        (inputs, outputs)
+    }
+
     /// # Safety
     /// As [`Run::kernel`].
-    unsafe fn copy<E: Copy>(&self, walk: Walk<'_>, from: (BufferId, usize), to: (BufferId, usize)) {
-        let (source, target) = (self.pointers[from.0].cast::<E>(), self.pointers[to.0].cast::<E>());
-        let reach = |strides: &[usize]| walk.shape.iter().zip(strides).map(|(size, stride)| (size - 1) * stride).sum();
-        let (read, written): (usize, usize) = (reach(walk.from), reach(walk.to));
-        // SAFETY: the caller's; no side of the walk is empty, and it reaches no further than this.
+    unsafe fn copy<E: Copy>(&self, walk: Walk<'_>, rows: Range<usize>, from: (BufferId, usize), to: (BufferId, usize)) {
+        let Some([read, written]) = walk.reach(rows.len()) else { return };
+        let at = |strides: &[usize]| strides.first().map_or(0, |stride| rows.start * stride);
+        // SAFETY: the caller's; the walk reaches no further than this.
         unsafe {
-            let source = std::slice::from_raw_parts(source.add(from.1), read + 1);
-            copy(walk, source, std::slice::from_raw_parts_mut(target.add(to.1), written + 1));
+            let source = self.pointers[from.0].cast::<E>().add(from.1 + at(walk.from));
+            let target = self.pointers[to.0].cast::<E>().add(to.1 + at(walk.to));
+            let source = std::slice::from_raw_parts(source, read);
+            copy(walk, rows.len(), source, std::slice::from_raw_parts_mut(target, written));
         }
     }
 
@@ -348,6 +346,16 @@ impl Part {
     /// The part as a range of blocks, for a step that is split by its outermost axis.
     fn outer(&self, blocks: usize) -> Range<usize> {
         if self.split.is_some() { self.range.clone() } else { 0..blocks }
+    }
+
+    /// The part of a product as ranges of rows and columns.
+    fn window(&self, gemm: &Gemm) -> [Range<usize>; 2] {
+        let (rows, columns) = (0..gemm.m, 0..gemm.n);
+        match self.split.filter(|_| gemm.batch == 1) {
+            Some(split) if split == Split::columns(gemm.n) => [rows, self.range.clone()],
+            Some(_) => [self.range.clone(), columns],
+            None => [rows, columns],
+        }
     }
 
     /// The part as stretches of `len` elements.

@@ -6,22 +6,16 @@ use crate::kernel::gemm::{
     Finish, MatrixRef, Product, copy_panel, product, product_of_blocks, product_of_transposed_blocks,
 };
 use crate::kernel::map::{self, MapMemory, Stretches};
-use crate::plan::{ALIGNMENT, CHUNK_BYTES, GEMM_SCRATCH, Gemm, GemmMap, Matrix, Method, Split};
+use crate::plan::{ALIGNMENT, CHUNK_BYTES, GEMM_SCRATCH, Gemm, GemmMap, Matrix, Method};
 use std::ops::Range;
 
 impl Run<'_> {
     /// # Safety
     /// As [`Run::kernel`]; `scratch` is what the plan asked for.
     pub(super) unsafe fn gemm<T: Real>(&self, gemm: &Gemm, part: &Part, scratch: *mut u8) {
-        let split = part.split.filter(|_| gemm.batch == 1);
         let batches = if part.split.is_some() && gemm.batch > 1 { part.range.clone() } else { 0..gemm.batch };
         for batch in batches {
-            let (mut rows, mut columns) = (0..gemm.m, 0..gemm.n);
-            match split {
-                Some(split) if split == Split::columns(gemm.n) => columns = part.range.clone(),
-                Some(_) => rows = part.range.clone(),
-                None => {}
-            }
+            let [rows, columns] = part.window(gemm);
             let start = batch * gemm.m * gemm.n + rows.start * gemm.n + columns.start;
             if let Some(blocks) = gemm.blocks {
                 // SAFETY: the caller's; a split by columns keeps to whole blocks.
@@ -100,24 +94,12 @@ impl Run<'_> {
         let GemmMap { gemm, map: code, input, window: [height, width], blocks } = fused;
         let scratch = own.scratch();
         let aligned = |bytes: usize| bytes.next_multiple_of(ALIGNMENT);
-        let (mut rows, mut columns) = (0..gemm.m, 0..gemm.n);
-        match part.split {
-            Some(split) if split == Split::columns(gemm.n) => columns = part.range.clone(),
-            Some(_) => rows = part.range.clone(),
-            None => {}
-        }
+        let [rows, columns] = part.window(gemm);
         // SAFETY: the caller's; the plan has asked for chunks, a window, and a packed panel, in this order.
         unsafe {
             let panel = scratch.add(aligned((code.inputs.len() + code.scratch) * CHUNK_BYTES));
             let packing = panel.add(aligned(height * width * size_of::<T>()));
-            let Worker { inputs, outputs, .. } = own;
-            inputs.clear();
-            outputs.clear();
-            inputs.extend(code.inputs.iter().map(|input| {
-                let start: *const u8 = self.pointers[input.buffer];
-                start.wrapping_add(input.offset * input.dtype.size())
-            }));
-            outputs.extend(code.outputs.iter().map(|output| self.pointers[output.buffer]));
+            let (inputs, outputs) = self.ends(code, own);
             let mut column = columns.start;
             while column < columns.end {
                 let end = blocks.map_or(column + width, |blocks| blocks.around(column).end);

@@ -81,7 +81,8 @@ impl<T: Real> Finish<T> {
 ///
 /// # Safety
 /// `a` and `b` are readable and `c` is writable over the whole product, `c` overlaps neither, and `scratch` is
-/// writable for [`GEMM_SCRATCH`](crate::plan::GEMM_SCRATCH) elements. `Row` takes one row, `Tile` and `Row` a column stride of `b` of 1.
+/// writable for [`GEMM_SCRATCH`](crate::plan::GEMM_SCRATCH) elements. `Row` takes one row; `Tile` and `Row` take a column
+/// stride of `b` of 1.
 pub(crate) unsafe fn product<T: Real>(level: Level, method: Method, product: Product<T>, scratch: *mut T) {
     if product.m == 0 || product.n == 0 {
         return;
