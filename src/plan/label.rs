@@ -87,15 +87,16 @@ impl<'g> Sources<'g> {
     }
 
     pub(super) fn label(&self, step: &Step, plan: &Plan) -> Label {
-        // A product stands in front of the map over it, and so does batch norm.
-        let (first, second) = match step.kind {
-            StepKind::GemmMap(_) => (step.joined, Some(step.node)),
-            _ => (Some(step.node), step.joined),
+        let of_map = |node: NodeId| {
+            self.fusion.group[node.index()].map_or(vec![node], |group| self.fusion.members[group].clone())
         };
-        let members = [first, second].into_iter().flatten().flat_map(|node| match self.fusion.group[node.index()] {
-            Some(group) => self.fusion.members[group].clone(),
-            None => vec![node],
-        });
+        let joined = step.joined.map(of_map).unwrap_or_default();
+        // A product stands in front of the map over it, and so does batch norm.
+        let members = match step.kind {
+            StepKind::Map(_) => of_map(step.node),
+            StepKind::GemmMap(_) => [joined, of_map(step.node)].concat(),
+            _ => [vec![step.node], joined].concat(),
+        };
         let mut label = Label { layers: Vec::new(), directions: Vec::new(), overwrites: Vec::new() };
         for node in members {
             if let Some(layer) = self.graph.scope(node).filter(|layer| !label.layers.iter().any(|have| have == layer)) {

@@ -3,8 +3,8 @@
 //! The way there, a file each: symbols are bound and composites without a kernel are expanded (`legalise`);
 //! element-wise nodes are gathered into fused maps (`fuse`); each remaining node becomes kernel calls over views
 //! (`lower`, `lower_map`); state is updated in place where no one still reads the old value (`in_place`); products and batch
-//! norm take up what is around them (`finish`, `rectify`, `epilogue`); held parameters get a layout (`blocks`); steps are shared out in phases
-//! (`schedule`); and buffers whose lifetimes do not meet share memory (`memory`).
+//! norm take up what is around them (`finish`, `rectify`, `epilogue`); held parameters get a layout (`blocks`); steps are
+//! shared out in phases (`schedule`); and buffers whose lifetimes do not meet share memory (`memory`).
 
 mod access;
 mod blocks;

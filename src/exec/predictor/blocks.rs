@@ -2,8 +2,7 @@
 //! core's cache when the next one reads it, and no thread waits for another before the end.
 
 use super::{BLOCK, PredictError, Predictor};
-use crate::exec::team::together;
-use crate::exec::{Executable, RunError};
+use crate::exec::{Executable, RunError, on_workers};
 use crate::ir::Tensor;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -26,8 +25,7 @@ pub(super) unsafe fn compute(
         }
     }
     let blocks = Blocks { predictor, inputs, outputs, rows, next: AtomicUsize::new(0), failed: Mutex::new(None) };
-    // SAFETY: `blocks` outlives the call, and may be shared.
-    unsafe { together((&raw const blocks).cast(), Blocks::work, workers) };
+    on_workers(workers, || blocks.work());
     blocks.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
@@ -47,14 +45,9 @@ unsafe impl Sync for Blocks<'_> {}
 
 impl Blocks<'_> {
     /// Takes blocks until there are none.
-    ///
-    /// # Safety
-    /// `blocks` points to `Blocks`.
-    unsafe fn work(blocks: *const (), _: usize) {
-        // SAFETY: the caller's.
-        let blocks = unsafe { &*blocks.cast::<Blocks<'_>>() };
-        if let Err(error) = blocks.take() {
-            *blocks.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    fn work(&self) {
+        if let Err(error) = self.take() {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
     }
 
