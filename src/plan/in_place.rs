@@ -1,11 +1,17 @@
 //! Lets a fused map write a parameter's next value straight over the present one.
 //!
 //! The order of a plan is: first everything that leaves state alone, then the *commit*, which overwrites it. A run can
-//! so be stopped by a bad loss before anything is lost.
+//! so be stopped at the line between the two, before anything is lost. Whatever an output needs is computed before that
+//! line, also where it reads a next value: a guard may look at any output. Behind the line are maps that write state in
+//! place, maps that read what these write, and copies of next values that were computed before.
 
 use super::step::{MapOutput, Slot, StepKind};
 use super::{BufferId, Pattern, Plan, Step};
 use std::collections::{HashMap, HashSet};
+
+/// Elements below which a next value is computed before the line and copied behind it: that costs nothing, and what it
+/// is can be looked at.
+const FEWEST_ELEMENTS: usize = 65;
 
 struct Candidate {
     step: usize,
@@ -18,6 +24,8 @@ struct Candidate {
 pub(super) fn commit_state(plan: &mut Plan) {
     let mut candidates = candidates(plan);
     let body = plan.commit;
+    let is_early = early_steps(plan, body);
+    candidates.retain(|candidate| !is_early[candidate.step]);
     let mut readers: HashMap<BufferId, Vec<usize>> =
         candidates.iter().map(|candidate| (candidate.state, Vec::new())).collect();
     for (index, step) in plan.steps[..body].iter().enumerate() {
@@ -88,14 +96,30 @@ fn candidates(plan: &Plan) -> Vec<Candidate> {
             .iter()
             .all(|input| input.buffer != to.buffer || (input.pattern == Pattern::Full && input.offset == 0));
         // An output stays in the arena, and one value can overwrite only one state.
-        if element_for_element && taken.insert(from.buffer) {
+        if element_for_element && map.len >= FEWEST_ELEMENTS && taken.insert(from.buffer) {
             found.push(Candidate { step, output, state: to.buffer, copy });
         }
     }
     found
 }
 
-/// Steps that write state in place, and those that read what they write.
+/// Steps that have to stay before the line: what makes an output, everything but maps, and what these read.
+///
+/// Only a map is a whole value in one step, so only a map can move without passing another write to its buffer.
+fn early_steps(plan: &Plan, body: usize) -> Vec<bool> {
+    let mut is_needed = vec![false; plan.buffers.len()];
+    plan.outputs.iter().for_each(|&(_, buffer)| is_needed[buffer] = true);
+    let mut early = vec![false; body];
+    for (Step { kind, .. }, early) in plan.steps[..body].iter().zip(&mut early).rev() {
+        *early = !matches!(kind, StepKind::Map(_)) || kind.writes().iter().any(|&buffer| is_needed[buffer]);
+        if *early {
+            kind.reads().into_iter().for_each(|buffer| is_needed[buffer] = true);
+        }
+    }
+    early
+}
+
+/// Maps that write state in place, and those that read what they write.
 fn late_steps(plan: &Plan, candidates: &[Candidate], body: usize) -> Vec<bool> {
     let mut late = vec![false; body];
     let mut late_buffer = vec![false; plan.buffers.len()];
