@@ -72,7 +72,8 @@ fn training(threads: usize) {
     g.output("loss", loss);
     let (bindings, options) = (Bindings::from([(Symbol::new("batch"), 32)]), Options { threads, ..Options::default() });
     let mut run = Executable::with(g.finish().unwrap(), &bindings, &options).unwrap();
-    run.guard("loss");
+    run.guard("loss").unwrap();
+    run.guard_updates(true);
     let (x, y) = (Tensor::full(DType::F32, [32, 28, 28], 0.5), Tensor::zeros(DType::I32, [32]));
     let values = model.initial_values(0);
     let mut states: Vec<Tensor> = run.plan().states().iter().map(|port| values[&port.name].clone()).collect();

@@ -1,17 +1,20 @@
 //! A plan with its memory, ready to run again and again without allocating.
 
+mod line;
 mod shared;
+
+use line::Stopped;
+pub(super) use line::range_of;
 
 use super::arena::Arena;
 use super::held::{Held, data_pointer, data_pointer_mut};
-use super::run::Run;
-use super::team::together;
+use super::notes::Notes;
+use super::range::Range;
 use super::worker::Workers;
-use super::{Options, Span, trace};
+use super::{Options, Span};
 use crate::ir::{Bindings, DType, Element, Graph, Tensor};
 use crate::kernel::Level;
-use crate::plan::{Plan, PlanError, Port, Storage};
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::plan::{BufferId, Plan, PlanError, Port, Storage};
 
 /// A run could not be made, or was stopped before any state changed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -69,19 +72,23 @@ pub enum RunError {
         /// What first made it so.
         cause: Option<Cause>,
     },
-}
-
-/// A run that ended before it changed state.
-struct Stopped {
-    output: String,
-    value: f64,
-}
-
-impl Stopped {
-    fn because(self, graph: &Graph, plan: &Plan, feeds: &[&Tensor], states: &[Tensor]) -> RunError {
-        let Stopped { output, value } = self;
-        RunError::NotFinite { output, value, cause: trace::first_not_finite(graph, plan, feeds, states) }
-    }
+    /// A next value would be NaN or infinite, or is made from what is; parameters and state are as they were before the
+    /// run.
+    #[error("the next value of `{state}` is not finite{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    NotFiniteUpdate {
+        /// The parameter or state.
+        state: String,
+        /// What first made it so.
+        cause: Option<Cause>,
+    },
+    /// A guard was asked for over an output that the graph does not have.
+    #[error("the graph has no output `{name}` to guard; it has {known}")]
+    UnknownOutput {
+        /// The name.
+        name: String,
+        /// The names of the outputs.
+        known: String,
+    },
 }
 
 /// Where a NaN or an infinity came from.
@@ -131,7 +138,16 @@ pub struct Executable {
     level: Level,
     // One pointer a buffer; those of feeds and states are set at each run.
     pointers: Pointers,
-    guard: Option<usize>,
+    notes: Notes,
+    // For each state, the buffer that stands for it.
+    state_buffers: Vec<BufferId>,
+    // Outputs that must be finite before state changes.
+    guards: Vec<usize>,
+    guards_updates: bool,
+    // What is known of the states, if anything.
+    ranges: Option<Vec<Range>>,
+    // The states before a commit that may have to be taken back.
+    copy: Vec<u8>,
     held: Option<Held>,
     // The first state that a run writes.
     updated: Option<usize>,
@@ -182,12 +198,26 @@ impl Executable {
         let level = options.instructions.level();
         let (pointers, updated) = (Pointers(pointers), shared::updated(&plan));
         let held = if options.holds_state { Some(Held::new(&plan)?) } else { None };
-        Ok(Executable { graph, plan, arena, workers, level, pointers, guard: None, held, updated, record: false })
-    }
-
-    /// Stops a run, before any state changes, when this scalar output is NaN or infinite. Ignored for an unknown name.
-    pub fn guard(&mut self, output: &str) {
-        self.guard = self.plan.outputs.iter().position(|(port, _)| port.name == output);
+        let state_buffers = (0..plan.states.len())
+            .map(|state| plan.buffers.iter().position(|buffer| buffer.storage == Storage::State(state)).unwrap_or(0))
+            .collect();
+        Ok(Executable {
+            notes: Notes::new(&plan),
+            state_buffers,
+            guards: Vec::new(),
+            guards_updates: false,
+            ranges: None,
+            copy: Vec::new(),
+            graph,
+            plan,
+            arena,
+            workers,
+            level,
+            pointers,
+            held,
+            updated,
+            record: false,
+        })
     }
 
     /// The plan.
@@ -215,7 +245,9 @@ impl Executable {
                 *pointer = data_pointer_mut(states[index].data_mut());
             }
         }
-        self.go(feeds).map_err(|stopped| stopped.because(&self.graph, &self.plan, feeds, states))
+        // Nothing is known of states that come from outside.
+        self.ranges = None;
+        self.go(feeds).map_err(|stopped| stopped.because(self, feeds, states))
     }
 
     /// Takes the states over, in a layout that suits the plan: for runs one after another, without copying in between.
@@ -243,6 +275,7 @@ impl Executable {
         check("parameters and states", &self.plan.states, states.len(), states.iter())?;
         let held = self.held.as_mut().ok_or(RunError::NotHolding)?;
         held.load(&self.plan, states);
+        self.ranges = None;
         for (pointer, buffer) in self.pointers.0.iter_mut().zip(&self.plan.buffers) {
             if let Storage::State(index) = buffer.storage {
                 *pointer = held.pointer(index);
@@ -264,7 +297,7 @@ impl Executable {
         let mut states: Vec<Tensor> =
             self.plan.states.iter().map(|port| Tensor::zeros(port.dtype, port.shape.clone())).collect();
         self.release(&mut states)?;
-        Err(stopped.because(&self.graph, &self.plan, feeds, &states))
+        Err(stopped.because(self, feeds, &states))
     }
 
     /// Copies the states that are held into row-major tensors.
@@ -285,29 +318,7 @@ impl Executable {
                 *pointer = data_pointer(feeds[index].data()).cast_mut();
             }
         }
-        self.launch().map_or(Ok(()), Err)
-    }
-
-    /// Runs over the pointers as they are set. Gives the guarded output, where it has stopped the run.
-    fn launch(&mut self) -> Option<Stopped> {
-        self.workers.reset();
-        let guarded = self.guard.map(|index| &self.plan.outputs[index]);
-        let run = Run {
-            plan: &self.plan,
-            pointers: &self.pointers.0,
-            workers: &self.workers,
-            level: self.level,
-            guard: guarded.map(|&(_, buffer)| buffer),
-            stopped: AtomicBool::new(false),
-            record: self.record,
-        };
-        let several = self.plan.phases.iter().any(|phase| phase.shares > 1);
-        let helped = if several { self.workers.len() } else { 1 };
-        // SAFETY: `run` outlives the call, its pointers follow the plan, and each worker has a number of its own.
-        unsafe { together((&raw const run).cast(), Run::work, helped) };
-        let stopped = run.stopped.load(Ordering::Relaxed);
-        let (port, buffer) = guarded.filter(|_| stopped)?;
-        Some(Stopped { output: port.name.clone(), value: run.scalar(*buffer) })
+        self.launch()
     }
 
     /// Records, from now on, when each worker runs which step. Recording allocates as runs go on.

@@ -4,11 +4,14 @@
 mod arena;
 mod calibrate;
 pub mod ceiling;
+mod commit;
 mod executable;
 mod held;
+mod notes;
 mod options;
 mod predictor;
 mod profile;
+mod range;
 mod roofline;
 mod rows;
 mod run;

@@ -2,15 +2,19 @@
 
 mod products;
 
+use super::commit::Line;
+use super::executable::range_of;
+use super::notes::Notes;
+use super::range::Range;
 use super::worker::{Span, Worker, Workers};
 use crate::ir::DType;
 use crate::kernel::copy::{Walk, copy};
 use crate::kernel::map::{self, MapMemory, Stretches};
+use crate::kernel::measure::measure;
 use crate::kernel::norm::{self, Window};
 use crate::kernel::{Level, Real, index, reduce};
 use crate::plan::{BufferId, Gemm, MapCode, Plan, Split, Step, StepKind};
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 /// What the workers of a run share.
@@ -19,12 +23,37 @@ pub(super) struct Run<'a> {
     /// One pointer a buffer, set for this run.
     pub pointers: &'a [*mut u8],
     pub workers: &'a Workers,
+    pub notes: &'a Notes,
     pub level: Level,
-    /// A scalar that must be finite before state changes.
-    pub guard: Option<BufferId>,
-    /// Set when it was not.
-    pub stopped: AtomicBool,
+    pub part: Part,
+    /// Outputs all of whose elements must be finite before state changes.
+    pub guards: &'a [usize],
+    /// What is known of the states, if what is written over them must be finite.
+    pub states: Option<&'a [Range]>,
+    /// The [`Outcome`] at the line; every worker finds the same.
+    pub outcome: AtomicU8,
     pub record: bool,
+}
+
+/// Which phases of a plan are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All, as far as the line allows.
+    Whole,
+    /// Those behind the line, when the others have run: whatever comes out, and products are looked at.
+    Commit,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Outcome {
+    /// To its end.
+    Passed,
+    /// To the line, where something was NaN or infinite.
+    NotFinite,
+    /// To the line, since it was not proved that what is behind it is finite.
+    Unproved,
 }
 
 // SAFETY: the pointers lead to memory that the executable owns or has borrowed for the run. The plan gives the shares of
@@ -41,8 +70,10 @@ impl Run<'_> {
         let run = unsafe { &*run.cast::<Run<'_>>() };
         // SAFETY: the caller's.
         let own = unsafe { run.workers.own(number) };
-        for (at, phase) in run.plan.phases.iter().enumerate() {
-            if at == run.plan.commit_phase && !run.may_commit() {
+        let checks = run.part == Part::Whole;
+        let first = if checks { 0 } else { run.plan.commit_phase };
+        for (at, phase) in run.plan.phases.iter().enumerate().skip(first) {
+            if at == run.plan.commit_phase && checks && !run.may_commit(own) {
                 return;
             }
             run.workers.phase(at, phase, number, |share| {
@@ -51,38 +82,53 @@ impl Run<'_> {
                 }
             });
         }
-        if run.plan.commit_phase == run.plan.phases.len() {
-            run.may_commit();
+        if run.plan.commit_phase == run.plan.phases.len() && checks {
+            run.may_commit(own);
         }
     }
 
-    fn may_commit(&self) -> bool {
-        let finite = self.guard.is_none_or(|buffer| self.scalar(buffer).is_finite());
-        if !finite {
-            self.stopped.store(true, Ordering::Relaxed);
+    /// How far the run has come, when all workers have left it.
+    pub fn outcome(&self) -> Outcome {
+        match self.outcome.load(Ordering::Relaxed) {
+            0 => Outcome::Passed,
+            1 => Outcome::NotFinite,
+            _ => Outcome::Unproved,
         }
-        finite
     }
 
-    /// The single element of a buffer.
-    pub fn scalar(&self, buffer: BufferId) -> f64 {
-        let start = self.pointers[buffer];
-        // SAFETY: the buffer was written by this run, and has the element type that the plan says.
-        unsafe {
-            match self.plan.buffers[buffer].dtype {
-                DType::F32 => f64::from(start.cast::<f32>().read()),
-                DType::F64 => start.cast::<f64>().read(),
-                DType::I32 => f64::from(start.cast::<i32>().read()),
-                DType::Bool => f64::from(start.read()),
+    fn may_commit(&self, own: &mut Worker) -> bool {
+        let is_finite = |&index: &usize| {
+            let buffer = self.plan.outputs[index].1;
+            // SAFETY: outputs are written before the line.
+            unsafe { self.range(buffer) }.if_finite().is_some()
+        };
+        let outcome = match self.states {
+            _ if !self.guards.iter().all(is_finite) => Outcome::NotFinite,
+            Some(states) => {
+                let line = Line { plan: self.plan, notes: self.notes, states };
+                // SAFETY: what is watched is written before the line.
+                own.bounds.prove(&line, |buffer| unsafe { self.range(buffer) })
             }
-        }
+            None => Outcome::Passed,
+        };
+        self.outcome.store(outcome as u8, Ordering::Relaxed);
+        outcome == Outcome::Passed
+    }
+
+    /// Between which numbers the elements of a buffer are.
+    ///
+    /// # Safety
+    /// The buffer was written by this run, and no one writes it now.
+    unsafe fn range(&self, buffer: BufferId) -> Range {
+        // SAFETY: the caller's.
+        unsafe { range_of(self.level, &self.plan.buffers[buffer], self.pointers[buffer]) }
     }
 
     fn step(&self, at: usize, share: usize, shares: usize, number: usize, own: &mut Worker) {
         let Step { kind, split, .. } = &self.plan.steps[at];
         let part = match split {
-            Some(split) => Part { split: Some(*split), range: split.range(share, shares) },
-            None => Part { split: None, range: 0..usize::from(share == 0) },
+            Some(split) => Share { split: Some(*split), range: split.range(share, shares) },
+            None => Share { split: None, range: 0..usize::from(share == 0) },
         };
         if part.range.is_empty() {
             return;
@@ -90,7 +136,7 @@ impl Run<'_> {
         let from = self.record.then(Instant::now);
         // SAFETY: `run` has checked every fed tensor against the plan and set its pointer; earlier phases and earlier
         // steps of this share have written the operands; and the plan gives each share results that no other touches.
-        unsafe { self.kernel(kind, &part, own) };
+        unsafe { self.kernel(kind, &part, number, own) };
         if let Some(from) = from {
             own.spans.push(Span { step: at, worker: number, from, to: Instant::now() });
         }
@@ -98,7 +144,7 @@ impl Run<'_> {
 
     /// # Safety
     /// The part's operands hold values of the planned types, and no one else touches its results.
-    unsafe fn kernel(&self, kind: &StepKind, part: &Part, own: &mut Worker) {
+    unsafe fn kernel(&self, kind: &StepKind, part: &Share, number: usize, own: &mut Worker) {
         // SAFETY: the caller's.
         unsafe {
             match kind {
@@ -114,8 +160,13 @@ impl Run<'_> {
                         || self.gemm::<f64>(gemm, part, scratch),
                     );
                 }
-                StepKind::GemmMap(fused) if fused.gemm.dtype == DType::F32 => self.gemm_map::<f32>(fused, part, own),
-                StepKind::GemmMap(fused) => self.gemm_map::<f64>(fused, part, own),
+                StepKind::GemmMap(fused) => {
+                    let is_finite = match fused.gemm.dtype {
+                        DType::F32 => self.gemm_map::<f32>(fused, part, own),
+                        _ => self.gemm_map::<f64>(fused, part, own),
+                    };
+                    own.overflowed |= !is_finite;
+                }
                 StepKind::Copy { from, to } => {
                     let walk = Walk { shape: &from.shape, from: &from.strides, to: &to.strides };
                     let rows = part.outer(from.shape.first().copied().unwrap_or(1));
@@ -138,6 +189,15 @@ impl Run<'_> {
                         DType::F32 => index::random(key, *site, range.start, self.part_mut::<f32>(*y, range, 1)),
                         _ => index::random(key, *site, range.start, self.part_mut::<f64>(*y, range, 1)),
                     }
+                }
+                // What is measured is noted for the worker, not in a buffer.
+                StepKind::Measure { x, dtype, len, slot } => {
+                    let stretches = part.stretches(*len);
+                    let found = match dtype {
+                        DType::F32 => measure::<f32>(self.level, self.pointers[*x].cast(), stretches).into(),
+                        _ => measure::<f64>(self.level, self.pointers[*x].cast(), stretches),
+                    };
+                    self.notes.note(number, *slot, found);
                 }
                 StepKind::Reduce { dtype, .. } => {
                     by_type(*dtype, || self.reduce::<f32>(kind, part), || self.reduce::<f64>(kind, part));
@@ -164,7 +224,7 @@ impl Run<'_> {
     ///
     /// # Safety
     /// The buffer holds elements of type `E` there, and no one writes them while the borrow lasts.
-    unsafe fn part<E>(&self, buffer: BufferId, range: Range<usize>, block: usize) -> &[E] {
+    unsafe fn part<E>(&self, buffer: BufferId, range: std::ops::Range<usize>, block: usize) -> &[E] {
         let start: *const E = self.pointers[buffer].cast();
         // SAFETY: the caller's; ranges lie within the extents that the plan has.
         unsafe { std::slice::from_raw_parts(start.add(range.start * block), range.len() * block) }
@@ -175,7 +235,7 @@ impl Run<'_> {
     /// # Safety
     /// As [`Run::part`], and no one else touches these elements while the borrow lasts.
     #[allow(clippy::mut_from_ref)]
-    unsafe fn part_mut<E>(&self, buffer: BufferId, range: Range<usize>, block: usize) -> &mut [E] {
+    unsafe fn part_mut<E>(&self, buffer: BufferId, range: std::ops::Range<usize>, block: usize) -> &mut [E] {
         let start: *mut E = self.pointers[buffer].cast();
         // SAFETY: the caller's.
         unsafe { std::slice::from_raw_parts_mut(start.add(range.start * block), range.len() * block) }
@@ -221,7 +281,13 @@ impl Run<'_> {
 
     /// # Safety
     /// As [`Run::kernel`].
-    unsafe fn copy<E: Copy>(&self, walk: Walk<'_>, rows: Range<usize>, from: (BufferId, usize), to: (BufferId, usize)) {
+    unsafe fn copy<E: Copy>(
+        &self,
+        walk: Walk<'_>,
+        rows: std::ops::Range<usize>,
+        from: (BufferId, usize),
+        to: (BufferId, usize),
+    ) {
         let Some([read, written]) = walk.reach(rows.len()) else { return };
         let at = |strides: &[usize]| strides.first().map_or(0, |stride| rows.start * stride);
         // SAFETY: the caller's; the walk reaches no further than this.
@@ -235,7 +301,7 @@ impl Run<'_> {
 
     /// # Safety
     /// As [`Run::kernel`].
-    unsafe fn reduce<T: Real>(&self, kind: &StepKind, part: &Part) {
+    unsafe fn reduce<T: Real>(&self, kind: &StepKind, part: &Share) {
         let StepKind::Reduce { reduction, x, y, outer, reduced, inner, .. } = *kind else { return };
         let x: *const T = self.pointers[x].cast();
         let whole = reduce::Extent { outer, reduced, inner, stride: inner };
@@ -255,7 +321,7 @@ impl Run<'_> {
 
     /// # Safety
     /// As [`Run::kernel`].
-    unsafe fn indexed<T: Real>(&self, kind: &StepKind, part: &Part) {
+    unsafe fn indexed<T: Real>(&self, kind: &StepKind, part: &Share) {
         // SAFETY: the caller's.
         unsafe {
             match *kind {
@@ -287,7 +353,7 @@ impl Run<'_> {
 
     /// # Safety
     /// As [`Run::kernel`]; `scratch` holds what the plan asked for.
-    unsafe fn batch_norm<T: Real>(&self, kind: &StepKind, part: &Part, scratch: *mut T) {
+    unsafe fn batch_norm<T: Real>(&self, kind: &StepKind, part: &Share, scratch: *mut T) {
         let (StepKind::BatchNormTrain { extent, .. } | StepKind::BatchNormGrad { extent, .. }) = kind else { return };
         let [outer, channels, inner] = *extent;
         let range = if part.split.is_some() { part.range.clone() } else { 0..channels };
@@ -337,19 +403,19 @@ impl Run<'_> {
 }
 
 /// A share of a step: a range of the positions of its split, or all of it.
-struct Part {
+struct Share {
     split: Option<Split>,
-    range: Range<usize>,
+    range: std::ops::Range<usize>,
 }
 
-impl Part {
+impl Share {
     /// The part as a range of blocks, for a step that is split by its outermost axis.
-    fn outer(&self, blocks: usize) -> Range<usize> {
+    fn outer(&self, blocks: usize) -> std::ops::Range<usize> {
         if self.split.is_some() { self.range.clone() } else { 0..blocks }
     }
 
     /// The part of a product as ranges of rows and columns.
-    fn window(&self, gemm: &Gemm) -> [Range<usize>; 2] {
+    fn window(&self, gemm: &Gemm) -> [std::ops::Range<usize>; 2] {
         let (rows, columns) = (0..gemm.m, 0..gemm.n);
         match self.split.filter(|_| gemm.batch == 1) {
             Some(split) if split == Split::columns(gemm.n) => [rows, self.range.clone()],

@@ -1,6 +1,7 @@
 //! What each worker of a run has for itself, and what they share: which shares are taken, and how many are done.
 
 use super::arena::Arena;
+use super::commit::Bounds;
 use super::team::Bell;
 use crate::plan::{ALIGNMENT, Phase, Plan, Step, StepKind};
 use std::cell::UnsafeCell;
@@ -13,6 +14,10 @@ pub(super) struct Worker {
     scratch: Arena,
     pub inputs: Vec<*const u8>,
     pub outputs: Vec<*mut u8>,
+    /// To bound what a commit will write.
+    pub bounds: Bounds,
+    /// Whether a product behind the line has come out infinite or NaN.
+    pub overflowed: bool,
     /// What this worker did, if that is recorded.
     pub spans: Vec<Span>,
 }
@@ -31,7 +36,7 @@ pub struct Span {
 }
 
 impl Worker {
-    fn new(plan: &Plan) -> Option<Worker> {
+    fn new(plan: &Plan, bounds: &Bounds) -> Option<Worker> {
         let widest = |count: fn(&crate::plan::MapCode) -> usize| {
             let of_step = |step: &Step| match &step.kind {
                 StepKind::Map(map) => count(map),
@@ -44,6 +49,8 @@ impl Worker {
             scratch: Arena::new(plan.scratch_bytes.next_multiple_of(ALIGNMENT))?,
             inputs: Vec::with_capacity(widest(|map| map.inputs.len())),
             outputs: Vec::with_capacity(widest(|map| map.outputs.len())),
+            bounds: bounds.clone(),
+            overflowed: false,
             spans: Vec::new(),
         })
     }
@@ -84,7 +91,8 @@ static PHASE_ENDED: Bell = Bell::new();
 impl Workers {
     /// `None` where the system has no such memory.
     pub fn new(plan: &Plan) -> Option<Workers> {
-        let each: Option<Vec<_>> = (0..plan.threads).map(|_| Worker::new(plan).map(UnsafeCell::new)).collect();
+        let bounds = Bounds::new(plan);
+        let each: Option<Vec<_>> = (0..plan.threads).map(|_| Worker::new(plan, &bounds).map(UnsafeCell::new)).collect();
         let most = plan.phases.iter().map(|phase| phase.shares).max().unwrap_or(0);
         let mut total = 0;
         let ends = plan.phases.iter().map(|phase| {
@@ -107,6 +115,11 @@ impl Workers {
     /// Every worker, while no run is on its way.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
         self.each.iter_mut().map(UnsafeCell::get_mut)
+    }
+
+    /// The calling thread's own part, while no run is on its way.
+    pub fn first(&mut self) -> &mut Worker {
+        self.each[0].get_mut()
     }
 
     /// Before a run, while no worker is in one.

@@ -13,6 +13,7 @@ pub(crate) mod gemm;
 pub(crate) mod index;
 pub(crate) mod map;
 mod math;
+pub(crate) mod measure;
 mod native;
 pub(crate) mod norm;
 mod number;

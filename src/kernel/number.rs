@@ -28,6 +28,13 @@ pub(crate) trait Real:
     /// `a·b + c`, rounded once.
     fn fused(a: Self, b: Self, c: Self) -> Self;
 
+    /// A magnitude as an integer, in the order of magnitudes, NaN above them all.
+    type Ordered: Ord + Copy;
+
+    fn ordered(self) -> Self::Ordered;
+
+    fn of_ordered(ordered: Self::Ordered) -> Self;
+
     /// A vector register of an instruction set.
     type Vector<S: Simd>: Copy;
     /// Which lanes of a vector are in memory.
@@ -100,7 +107,7 @@ pub(crate) trait Real:
 
 macro_rules! real {
     ($float:ident, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $mul:ident, $less:ident, $select:ident,
-     $between:ident, $index:ty, $load:ident, $store:ident) => {
+     $between:ident, $index:ty, $signed:ty, $load:ident, $store:ident) => {
         impl Real for $float {
             const ZERO: $float = 0.0;
             const ONE: $float = 1.0;
@@ -113,6 +120,19 @@ macro_rules! real {
             #[inline(always)]
             fn fused(a: $float, b: $float, c: $float) -> $float {
                 a.mul_add(b, c)
+            }
+
+            // Without its sign, a signed integer: vectors of these have a maximum.
+            type Ordered = $signed;
+
+            #[inline(always)]
+            fn ordered(self) -> $signed {
+                (self.to_bits() & (<$index>::MAX >> 1)) as $signed
+            }
+
+            #[inline(always)]
+            fn of_ordered(ordered: $signed) -> $float {
+                $float::from_bits(ordered as $index)
             }
 
             type Vector<S: Simd> = S::$vector;
@@ -197,6 +217,7 @@ real!(
     select_f32s,
     mask_between_m32s,
     u32,
+    i32,
     mask_load_ptr_f32s,
     mask_store_ptr_f32s
 );
@@ -213,6 +234,7 @@ real!(
     select_f64s,
     mask_between_m64s,
     u64,
+    i64,
     mask_load_ptr_f64s,
     mask_store_ptr_f64s
 );

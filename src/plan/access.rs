@@ -57,7 +57,7 @@ pub(super) fn splits(kind: &StepKind) -> SmallVec<[Split; 2]> {
         StepKind::ArgMax { extent, .. } => smallvec![Split { inner: extent[2], extent: extent[0] }],
         StepKind::Take { extent, taken, .. } => smallvec![Split { inner: taken * extent[2], extent: extent[0] }],
         StepKind::OneHot { depth, rows, .. } => smallvec![Split { inner: *depth, extent: *rows }],
-        StepKind::Random { len, .. } => smallvec![Split::columns(*len)],
+        StepKind::Random { len, .. } | StepKind::Measure { len, .. } => smallvec![Split::columns(*len)],
     }
 }
 
@@ -119,6 +119,7 @@ pub(super) fn accesses(kind: &StepKind, split: Option<Split>) -> Accesses {
             smallvec![read(*x, Part::Own(Split { inner: extent[1] * extent[2], ..split })), read(*index, own)]
         }
         StepKind::OneHot { index, .. } => smallvec![read(*index, Part::Own(Split { inner: 1, ..split }))],
+        StepKind::Measure { x, .. } => smallvec![read(*x, own)],
         StepKind::Copy { .. } | StepKind::Fill { .. } | StepKind::Scatter { .. } | StepKind::Random { .. } => {
             kind.reads().into_iter().map(|buffer| read(buffer, Part::All)).collect()
         }

@@ -70,6 +70,7 @@ impl Costs {
                     fraction(extent.iter().product()) * 2.0
                 }
                 StepKind::Copy { to, .. } => fraction(to.len()),
+                StepKind::Measure { len, .. } => swept(*len, 1),
                 StepKind::OneHot { depth, rows, .. } => swept(depth * rows, 1),
                 StepKind::Random { len, .. } => fraction(*len) * 3.0,
                 StepKind::Fill { .. } => 0.0,

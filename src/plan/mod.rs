@@ -27,6 +27,7 @@ mod schedule;
 mod split;
 mod step;
 mod view;
+mod watch;
 mod work;
 
 pub(crate) use blocks::Blocks;
@@ -42,9 +43,10 @@ pub(crate) use step::{
     Gemm, GemmMap, MapCode, MapInstruction, MapOp, Matrix, Method, Pattern, Slot, Step, StepKind, Then,
 };
 pub(crate) use view::View;
+pub(crate) use watch::Watch;
 pub use work::Work;
 
-use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, verify};
+use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol};
 use crate::op::Role;
 use std::collections::HashMap;
 
@@ -130,6 +132,8 @@ pub struct Plan {
     // Steps before `commit` leave every parameter and state as it was.
     pub(crate) steps: Vec<Step>,
     pub(crate) commit: usize,
+    // What is known of the operands of the commit when it begins.
+    pub(crate) watch: Watch,
     // For each state, how it is stored, if not row-major.
     pub(crate) layouts: Vec<Option<Blocks>>,
     pub(crate) phases: Vec<Phase>,
@@ -172,7 +176,7 @@ impl Plan {
     ) -> Result<Plan, PlanError> {
         let legal = legalise::legalise(graph)?;
         if cfg!(debug_assertions) {
-            verify(&legal).map_err(|errors| PlanError::Graph(Box::new(errors)))?;
+            crate::ir::verify(&legal).map_err(|errors| PlanError::Graph(Box::new(errors)))?;
         }
         let shapes = concrete_shapes(&legal, bindings)?;
         let fusion = fuse::fuse(&legal, &shapes);
@@ -186,6 +190,7 @@ impl Plan {
         if held {
             blocks::choose(&mut plan);
         }
+        watch::watch(&mut plan);
         plan.threads = threads.max(1);
         schedule::schedule(&mut plan, costs, threads.max(1));
         memory::lay_out(&mut plan);

@@ -39,6 +39,7 @@ impl PlannedStep<'_> {
             StepKind::OneHot { .. } => "one_hot",
             StepKind::Take { .. } => "take",
             StepKind::Scatter { .. } => "scatter",
+            StepKind::Measure { .. } => "measure",
             StepKind::Random { .. } => "random",
         }
     }
@@ -72,7 +73,7 @@ impl PlannedStep<'_> {
                 format!("{kind} {}", sizes(extent))
             }
             StepKind::OneHot { depth, rows, .. } => format!("one_hot {}", sizes(&[*rows, *depth])),
-            StepKind::Random { len, .. } => format!("random {len}"),
+            StepKind::Random { len, .. } | StepKind::Measure { len, .. } => format!("{kind} {len}"),
         }
     }
 }

@@ -89,6 +89,7 @@ impl Plan {
             StepKind::OneHot { depth, .. } => format!("one_hot {depth}"),
             StepKind::Take { extent, .. } => format!("take {extent:?}"),
             StepKind::Scatter { extent, .. } => format!("scatter {extent:?}"),
+            StepKind::Measure { slot, .. } => format!("measure {slot}"),
             StepKind::Random { site, .. } => format!("random site {site}"),
         };
         let list = |buffers: Vec<usize>| buffers.into_iter().map(|b| self.place(b)).collect::<Vec<_>>().join(", ");

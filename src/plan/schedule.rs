@@ -214,6 +214,9 @@ impl Scheduler<'_> {
                     .filter_map(|input| inherited(map, input.buffer, touched.written(input.buffer, self.keys)?));
                 candidates.extend(inputs.map(Some));
             }
+            if let StepKind::Measure { x, .. } = kind {
+                candidates.extend(touched.written(*x, self.keys).map(Some));
+            }
             candidates.extend(splits(kind).into_iter().filter(|split| split.units() > 1).map(Some));
         }
         for split in candidates {

@@ -55,6 +55,9 @@ pub(crate) enum StepKind {
     Take { x: BufferId, index: BufferId, y: BufferId, dtype: DType, extent: [usize; 3], taken: usize },
     /// Adds along the middle of `(outer, size, inner)`, `taken` of them.
     Scatter { updates: BufferId, index: BufferId, y: BufferId, dtype: DType, extent: [usize; 3], taken: usize },
+    /// The largest magnitude of a buffer, for the line that a run must not pass with a NaN; it writes no buffer, but what
+    /// each worker notes for itself.
+    Measure { x: BufferId, dtype: DType, len: usize, slot: usize },
     /// Counter-based random numbers.
     Random { key: BufferId, y: BufferId, dtype: DType, site: u32, len: usize },
 }
@@ -218,7 +221,7 @@ impl StepKind {
                 let others = fused.map.inputs.iter().enumerate().filter(|&(index, _)| index != fused.input);
                 [fused.gemm.a.buffer, fused.gemm.b.buffer].into_iter().chain(others.map(|(_, i)| i.buffer)).collect()
             }
-            StepKind::Reduce { x, .. } | StepKind::ArgMax { x, .. } => vec![*x],
+            StepKind::Reduce { x, .. } | StepKind::ArgMax { x, .. } | StepKind::Measure { x, .. } => vec![*x],
             StepKind::Copy { from, .. } => vec![from.buffer],
             StepKind::Fill { value, .. } => vec![*value],
             StepKind::BatchNormTrain { operands, .. } => operands.to_vec(),
@@ -235,6 +238,7 @@ impl StepKind {
         match self {
             StepKind::Map(map) => map.outputs.iter().map(|output| output.buffer).collect(),
             StepKind::Gemm(gemm) => vec![gemm.c],
+            StepKind::Measure { .. } => Vec::new(),
             StepKind::GemmMap(fused) => fused.map.outputs.iter().map(|output| output.buffer).collect(),
             StepKind::Copy { to, .. } => vec![to.buffer],
             StepKind::Fill { to, .. } => vec![*to],

@@ -72,6 +72,7 @@ impl Work {
                 let moved = outer * taken * inner;
                 count(moved, moved * (size(DType::I32) + size(*dtype)) + outer * all * inner * size(*dtype), *dtype)
             }
+            StepKind::Measure { dtype, len, .. } => count(*len, len * size(*dtype), *dtype),
             StepKind::Random { dtype, len, .. } => count(0, len * size(*dtype), *dtype),
         }
     }

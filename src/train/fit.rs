@@ -180,7 +180,7 @@ impl Trainer {
             };
             let loss = match outcome_of_step {
                 Ok(loss) => loss,
-                Err(TrainError::Run(source @ RunError::NotFinite { .. })) => {
+                Err(TrainError::Run(source @ (RunError::NotFinite { .. } | RunError::NotFiniteUpdate { .. }))) => {
                     let step = index + 1;
                     outcome = Err(match guilty_example(full, &source, rows) {
                         Some((name, example, value)) => {
@@ -227,7 +227,8 @@ impl Trainer {
 
 /// The input or target, the example and its value, if what was fed is to blame.
 fn guilty_example(compiled: &Compiled, error: &RunError, rows: &[u32]) -> Option<(String, usize, f64)> {
-    let RunError::NotFinite { cause: Some(Cause::Given { name, element, value }), .. } = error else { return None };
+    let (RunError::NotFinite { cause, .. } | RunError::NotFiniteUpdate { cause, .. }) = error else { return None };
+    let Some(Cause::Given { name, element, value }) = cause else { return None };
     let feed = compiled.run.plan().feeds().iter().find(|port| port.name == *name)?;
     let each: usize = feed.shape.iter().skip(1).product();
     let row = rows.get(element / each.max(1))?;

@@ -364,7 +364,8 @@ impl Trainer {
         let options = Options { holds_state: stage == Stage::Training, ..self.options };
         let mut run = Executable::with(self.graph(stage).clone(), &bindings, &options)?;
         if stage == Stage::Training {
-            run.guard(LOSS);
+            run.guard(LOSS)?;
+            run.guard_updates(true);
         }
         let batch = run.plan().feeds().iter().map(|port| Tensor::zeros(port.dtype, port.shape.clone())).collect();
         Ok(Compiled { run, batch })

@@ -105,10 +105,8 @@ impl Executable {
     }
 
     fn launch_shared(&mut self) -> Result<(), RunError> {
-        match self.launch() {
-            Some(Stopped { output, value }) => Err(RunError::NotFinite { output, value, cause: None }),
-            None => Ok(()),
-        }
+        self.ranges = None;
+        self.launch().map_err(Stopped::without_cause)
     }
 }
 

@@ -1,18 +1,19 @@
 //! The products of a run: windows of them, in blocks or not, and those that a map takes up window by window.
 
-use super::{Part, Run, Worker};
+use super::{Part, Run, Share, Worker};
 use crate::kernel::Real;
 use crate::kernel::gemm::{
     Finish, MatrixRef, Product, copy_panel, product, product_of_blocks, product_of_transposed_blocks,
 };
 use crate::kernel::map::{self, MapMemory, Stretches};
+use crate::kernel::measure::measure;
 use crate::plan::{ALIGNMENT, CHUNK_BYTES, GEMM_SCRATCH, Gemm, GemmMap, Matrix, Method};
 use std::ops::Range;
 
 impl Run<'_> {
     /// # Safety
     /// As [`Run::kernel`]; `scratch` is what the plan asked for.
-    pub(super) unsafe fn gemm<T: Real>(&self, gemm: &Gemm, part: &Part, scratch: *mut u8) {
+    pub(super) unsafe fn gemm<T: Real>(&self, gemm: &Gemm, part: &Share, scratch: *mut u8) {
         let batches = if part.split.is_some() && gemm.batch > 1 { part.range.clone() } else { 0..gemm.batch };
         for batch in batches {
             let [rows, columns] = part.window(gemm);
@@ -86,11 +87,13 @@ impl Run<'_> {
         Some(MatrixRef { start: scratch.cast_const(), row_stride: columns.len(), column_stride: 1 })
     }
 
-    /// Computes the product window by window into scratch, and runs the map over each.
+    /// Computes the product window by window into scratch, and runs the map over each. False if a product was seen that is
+    /// not finite.
     ///
     /// # Safety
     /// As [`Run::kernel`].
-    pub(super) unsafe fn gemm_map<T: Real>(&self, fused: &GemmMap, part: &Part, own: &mut Worker) {
+    pub(super) unsafe fn gemm_map<T: Real>(&self, fused: &GemmMap, part: &Share, own: &mut Worker) -> bool {
+        let mut is_finite = true;
         let GemmMap { gemm, map: code, input, window: [height, width], blocks } = fused;
         let scratch = own.scratch();
         let aligned = |bytes: usize| bytes.next_multiple_of(ALIGNMENT);
@@ -113,6 +116,10 @@ impl Run<'_> {
                     window.b = packed.unwrap_or(window.b);
                     let method = if packed.is_some() { Method::Tile } else { gemm.method };
                     product(self.level, method, window, packing.cast());
+                    let whole = Stretches { first: 0, len: rows.len() * columns.len(), stride: 0, count: 1 };
+                    // Where it was not proved beforehand.
+                    is_finite &=
+                        self.part == Part::Whole || measure(self.level, panel.cast::<T>(), whole).to_f64().is_finite();
                     // Whole rows are one stretch; otherwise the window's rows are as far apart as the map's are not.
                     let (whole, first) = match blocks {
                         Some(blocks) => (true, blocks.at(row, column)),
@@ -131,5 +138,6 @@ impl Run<'_> {
                 column = columns.end;
             }
         }
+        is_finite
     }
 }

@@ -1,0 +1,245 @@
+//! Guards: a run stops at the line behind which state is overwritten, with nothing lost.
+
+use super::{Executable, RunError};
+use crate::exec::range::Range;
+use crate::exec::run::{Outcome, Part, Run};
+use crate::exec::team::together;
+use crate::exec::trace::first_not_finite;
+use crate::ir::{DType, Tensor};
+use crate::kernel::reduce::{Extent, reduce};
+use crate::kernel::{Level, Real};
+use crate::ops::Reduction;
+use crate::plan::{Buffer, BufferId, Step, StepKind, Storage};
+use std::sync::atomic::AtomicU8;
+
+/// Why a run ended before it changed state.
+pub(super) enum Stopped {
+    /// An element of a guarded output.
+    Output { output: String, value: f64 },
+    /// The next value of a state, or something that it is made from.
+    Update { state: String },
+}
+
+impl Stopped {
+    /// The error, without the node that is to blame.
+    pub fn without_cause(self) -> RunError {
+        match self {
+            Stopped::Output { output, value } => RunError::NotFinite { output, value, cause: None },
+            Stopped::Update { state } => RunError::NotFiniteUpdate { state, cause: None },
+        }
+    }
+
+    /// The error, with the first node that made a NaN or an infinity of what was given.
+    pub fn because(self, run: &Executable, feeds: &[&Tensor], states: &[Tensor]) -> RunError {
+        let mut error = self.without_cause();
+        if let RunError::NotFinite { cause, .. } | RunError::NotFiniteUpdate { cause, .. } = &mut error {
+            *cause = first_not_finite(&run.graph, &run.plan, feeds, states);
+        }
+        error
+    }
+}
+
+impl Executable {
+    /// Stops a run, before any state changes, when an element of this output is NaN or infinite. Guards add up; integers,
+    /// masks and outputs without elements are never in the way.
+    ///
+    /// ```
+    /// use foldgrad::{Builder, DType, Tensor, exec::Executable, ir::Bindings};
+    /// let g = Builder::new();
+    /// let (x, w) = (g.input("x", DType::F32, [2]), g.parameter("w", DType::F32, [2]));
+    /// g.output("loss", (x * w).sum_all());
+    /// g.update(w, w + 1.0);
+    /// let mut run = Executable::new(g.finish()?, &Bindings::new())?;
+    /// run.guard("loss")?;
+    /// let mut states = [Tensor::vector(vec![1.0f32, 2.0])];
+    /// assert!(run.run(&[&Tensor::vector(vec![1.0f32, f32::NAN])], &mut states).is_err());
+    /// assert_eq!(states[0].to_f64(), [1.0, 2.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A name that no output has.
+    pub fn guard(&mut self, output: &str) -> Result<(), RunError> {
+        let Some(index) = self.plan.outputs.iter().position(|(port, _)| port.name == output) else {
+            let known = self.plan.outputs().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(RunError::UnknownOutput { name: output.to_owned(), known });
+        };
+        if !self.guards.contains(&index) {
+            self.guards.push(index);
+        }
+        Ok(())
+    }
+
+    /// Stops a run, before any state changes, when a next value would be NaN or infinite, or is made from a gradient or a
+    /// statistic that is. Off unless asked for.
+    ///
+    /// Next values are bounded before they are computed, at the price of measuring their operands, which is less than a
+    /// hundredth of a training step. Only where such a bound is no proof does a run keep a copy of the states.
+    ///
+    /// ```
+    /// use foldgrad::{Builder, DType, Tensor, exec::{Executable, RunError}, ir::Bindings};
+    /// let g = Builder::new();
+    /// let (x, w) = (g.input("x", DType::F32, [2]), g.parameter("w", DType::F32, [2]));
+    /// g.update(w, w + x.sqrt());
+    /// let mut run = Executable::new(g.finish()?, &Bindings::new())?;
+    /// run.guard_updates(true);
+    /// let mut states = [Tensor::vector(vec![1.0f32, 2.0])];
+    /// let outcome = run.run(&[&Tensor::vector(vec![4.0f32, -1.0])], &mut states);
+    /// assert!(matches!(outcome, Err(RunError::NotFiniteUpdate { .. })));
+    /// assert_eq!(states[0].to_f64(), [1.0, 2.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn guard_updates(&mut self, on: bool) {
+        self.guards_updates = on;
+    }
+
+    /// Runs over the pointers as they are set.
+    pub(super) fn launch(&mut self) -> Result<(), Stopped> {
+        self.workers.reset();
+        self.notes.reset();
+        if self.guards_updates && self.ranges.is_none() {
+            self.ranges = Some(self.measure_states());
+        }
+        match self.pass(Part::Whole) {
+            Outcome::Passed => {
+                // What is known of the states after an unguarded run is nothing.
+                let known = self.ranges.take().filter(|_| self.guards_updates);
+                self.ranges = known.map(|mut ranges| {
+                    ranges.clone_from_slice(&self.workers.first().bounds.states);
+                    ranges
+                });
+                Ok(())
+            }
+            Outcome::NotFinite => Err(self.stopped()),
+            Outcome::Unproved => self.commit_with_copy(),
+        }
+    }
+
+    /// Runs a part of the plan, as far as the line allows.
+    fn pass(&mut self, part: Part) -> Outcome {
+        let run = Run {
+            plan: &self.plan,
+            pointers: &self.pointers.0,
+            workers: &self.workers,
+            notes: &self.notes,
+            level: self.level,
+            part,
+            guards: &self.guards,
+            states: self.ranges.as_deref().filter(|_| self.guards_updates),
+            outcome: AtomicU8::new(Outcome::Passed as u8),
+            record: self.record,
+        };
+        let several = self.plan.phases.iter().any(|phase| phase.shares > 1);
+        let helped = if several { self.workers.len() } else { 1 };
+        // SAFETY: `run` outlives the call, its pointers follow the plan, and each worker has a number of its own.
+        unsafe { together((&raw const run).cast(), Run::work, helped) };
+        run.outcome()
+    }
+
+    /// What stopped a run at the line.
+    fn stopped(&mut self) -> Stopped {
+        for &guard in &self.guards {
+            let (port, buffer) = &self.plan.outputs[guard];
+            // SAFETY: every output is written before the line.
+            let values = unsafe { values(self.pointers.0[*buffer], &self.plan.buffers[*buffer]) };
+            if let Some(value) = values.into_iter().find(|value| !value.is_finite()) {
+                return Stopped::Output { output: port.name.clone(), value };
+            }
+        }
+        let step = self.workers.first().bounds.guilty.unwrap_or(self.plan.commit);
+        Stopped::Update { state: self.plan.states[self.written_by(step)].name.clone() }
+    }
+
+    /// Runs what is behind the line over states that a copy is kept of, and takes it back if a NaN or an infinity came out.
+    fn commit_with_copy(&mut self) -> Result<(), Stopped> {
+        let written: Vec<(*mut u8, usize)> = (self.plan.watch.written.iter())
+            .map(|&state| {
+                (self.pointers.0[self.state_buffers[state]], self.plan.buffers[self.state_buffers[state]].bytes())
+            })
+            .collect();
+        self.copy.clear();
+        for &(state, bytes) in &written {
+            // SAFETY: a state is readable over its planned size, and no run is on its way.
+            self.copy.extend_from_slice(unsafe { std::slice::from_raw_parts(state, bytes) });
+        }
+        self.pass(Part::Commit);
+        let ranges = self.measure_states();
+        let overflowed =
+            self.workers.iter_mut().fold(false, |any, worker| any | std::mem::take(&mut worker.overflowed));
+        let bad = self.plan.watch.written.iter().copied().find(|&state| ranges[state].if_finite().is_none());
+        let product = |step: &Step| matches!(step.kind, StepKind::GemmMap(_));
+        let product = self.plan.steps.iter().position(product).filter(|_| overflowed);
+        let Some(bad) = bad.or(product.map(|step| self.written_by(step))) else {
+            self.ranges = Some(ranges);
+            return Ok(());
+        };
+        let mut from = 0;
+        for (state, bytes) in written {
+            // SAFETY: as above, and the copy has as many bytes.
+            unsafe { std::ptr::copy_nonoverlapping(self.copy[from..].as_ptr(), state, bytes) };
+            from += bytes;
+        }
+        Err(Stopped::Update { state: self.plan.states[bad].name.clone() })
+    }
+
+    /// The first state that a step writes; one behind it, where it writes none itself.
+    fn written_by(&self, step: usize) -> usize {
+        let writes = |step: &Step| {
+            step.kind.writes().into_iter().find_map(|buffer| match self.plan.buffers[buffer].storage {
+                Storage::State(state) => Some(state),
+                _ => None,
+            })
+        };
+        self.plan.steps[step..].iter().find_map(writes).unwrap_or(0)
+    }
+
+    fn measure_states(&self) -> Vec<Range> {
+        let range = |&buffer: &BufferId| {
+            // SAFETY: a state is readable over its planned size, and no run is on its way.
+            unsafe { range_of(self.level, &self.plan.buffers[buffer], self.pointers.0[buffer]) }
+        };
+        self.state_buffers.iter().map(range).collect()
+    }
+}
+
+/// The elements of a buffer of floats; none of another one.
+///
+/// # Safety
+/// The memory holds the buffer, and no one writes it meanwhile.
+unsafe fn values(start: *const u8, buffer: &Buffer) -> Vec<f64> {
+    // SAFETY: the caller's.
+    unsafe {
+        match buffer.dtype {
+            DType::F32 => {
+                let values = std::slice::from_raw_parts(start.cast::<f32>(), buffer.len);
+                values.iter().map(|&value| f64::from(value)).collect()
+            }
+            DType::F64 => std::slice::from_raw_parts(start.cast(), buffer.len).to_vec(),
+            DType::I32 | DType::Bool => Vec::new(),
+        }
+    }
+}
+
+/// Between which numbers the elements of a buffer are.
+///
+/// # Safety
+/// The memory holds the buffer, and no one writes it meanwhile.
+pub(in crate::exec) unsafe fn range_of(level: Level, buffer: &Buffer, start: *const u8) -> Range {
+    unsafe fn of<T: Real>(level: Level, start: *const T, len: usize) -> Range {
+        let bound = |reduction| {
+            let (mut bound, whole) = ([T::ZERO], Extent { outer: 1, reduced: len, inner: 1, stride: 1 });
+            // SAFETY: the caller's.
+            unsafe { reduce(level, reduction, start, &mut bound, whole) };
+            bound[0].to_f64()
+        };
+        Range { low: bound(Reduction::Min), high: bound(Reduction::Max) }
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        match (buffer.dtype, buffer.len) {
+            (DType::I32 | DType::Bool, _) | (_, 0) => Range::ZERO,
+            (DType::F32, len) => of::<f32>(level, start.cast(), len),
+            (DType::F64, len) => of::<f64>(level, start.cast(), len),
+        }
+    }
+}

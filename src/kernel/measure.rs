@@ -1,0 +1,86 @@
+//! The largest magnitude of an array, a NaN counting as larger than any number.
+
+use super::map::Stretches;
+use super::{Level, Real};
+
+/// Independent partial results, so that the loop fills vector registers.
+const LANES: usize = 64;
+
+/// The largest `|xᵢ|` over these elements; 0 of none, NaN if one is NaN.
+///
+/// # Safety
+/// `x` is readable over the stretches.
+pub(crate) unsafe fn measure<T: Real>(level: Level, x: *const T, stretches: Stretches) -> T {
+    let mut largest = T::ZERO.ordered();
+    level.vectorise(
+        #[inline(always)]
+        || {
+            for stretch in 0..stretches.count {
+                // SAFETY: the caller's.
+                let values = unsafe {
+                    std::slice::from_raw_parts(x.add(stretches.first + stretch * stretches.stride), stretches.len)
+                };
+                largest = largest.max(largest_of(values));
+            }
+        },
+    );
+    T::of_ordered(largest)
+}
+
+#[inline(always)]
+fn largest_of<T: Real>(values: &[T]) -> T::Ordered {
+    let mut lanes = [T::ZERO.ordered(); LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder().iter().map(|value| value.ordered()).max();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = (*lane).max(value.ordered());
+        }
+    }
+    let largest = lanes.into_iter().max().unwrap_or(T::ZERO.ordered());
+    rest.map_or(largest, |rest| rest.max(largest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all<T: Real>(values: &[T]) -> T {
+        let whole = Stretches { first: 0, len: values.len(), stride: 0, count: 1 };
+        let levels = [Some(Level::widest()), Level::avx2(), Some(Level::baseline())];
+        let found: Vec<T> = levels
+            .into_iter()
+            .flatten()
+            // SAFETY: the stretch is the slice.
+            .map(|level| unsafe { measure(level, values.as_ptr(), whole) })
+            .collect();
+        assert!(found.iter().all(|value| value.ordered() == found[0].ordered()));
+        found[0]
+    }
+
+    #[test]
+    fn the_largest_magnitude_is_found_wherever_it_is() {
+        for len in [1usize, 2, 63, 64, 65, 127, 200] {
+            for at in 0..len {
+                let with = |value: f32| (0..len).map(|i| if i == at { value } else { -0.5 }).collect::<Vec<f32>>();
+                assert_eq!(all(&with(-3.0)), 3.0);
+                assert_eq!(all(&with(f32::NEG_INFINITY)), f32::INFINITY);
+                assert!(all(&with(-f32::NAN)).is_nan());
+                let wide: Vec<f64> = with(2.5).into_iter().map(f64::from).collect();
+                assert_eq!(all(&wide), 2.5);
+                assert!(all(&with(f32::NAN).into_iter().map(f64::from).collect::<Vec<_>>()).is_nan());
+            }
+        }
+        assert_eq!(all::<f32>(&[]), 0.0);
+        assert_eq!(all(&[-0.0f32, 1e-45]), 1e-45);
+    }
+
+    #[test]
+    fn stretches_are_measured_and_nothing_between_them() {
+        let values: Vec<f32> = (0..40).map(|i| if i % 10 < 3 { i as f32 } else { f32::NAN }).collect();
+        let stretches = Stretches { first: 0, len: 3, stride: 10, count: 4 };
+        // SAFETY: the stretches lie in the slice.
+        let found = unsafe { measure(Level::widest(), values.as_ptr(), stretches) };
+        assert_eq!(found, 32.0);
+    }
+}

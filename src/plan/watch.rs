@@ -1,0 +1,68 @@
+//! What the steps behind the commit line read of what was computed before it: measured, so that a run can be stopped at
+//! the line when a next value would be NaN or infinite.
+
+use super::{BufferId, Plan, Step, StepKind, Storage};
+use std::collections::{HashMap, HashSet};
+
+/// Elements up to which a buffer is not measured by a step, but looked at when the line is reached.
+const FEW: usize = 64;
+
+/// What is known of the operands of the commit at its line.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// Measured by steps, by slot.
+    pub measured: Vec<BufferId>,
+    /// To be looked at element for element.
+    pub glanced: Vec<BufferId>,
+    /// The states that the commit writes.
+    pub written: Vec<usize>,
+}
+
+/// Adds a step that measures each buffer of some size that the commit reads, behind the step that makes it.
+pub(super) fn watch(plan: &mut Plan) {
+    let (body, commit) = plan.steps.split_at(plan.commit);
+    let mut made: HashMap<BufferId, usize> = HashMap::new();
+    for (at, step) in body.iter().enumerate() {
+        made.extend(step.kind.writes().into_iter().map(|buffer| (buffer, at)));
+        // A feed is measured where it is read first.
+        let feeds = step.kind.reads().into_iter().filter(|&b| matches!(plan.buffers[b].storage, Storage::Feed(_)));
+        feeds.for_each(|feed| {
+            made.entry(feed).or_insert(at);
+        });
+    }
+    let mut watch = Watch::default();
+    let mut behind: HashMap<usize, Vec<StepKind>> = HashMap::new();
+    let mut seen: HashSet<BufferId> = HashSet::new();
+    for step in commit {
+        let written = step.kind.writes().into_iter().filter_map(|buffer| match plan.buffers[buffer].storage {
+            Storage::State(state) => Some(state),
+            _ => None,
+        });
+        watch.written.extend(written);
+        for x in step.kind.reads() {
+            let super::Buffer { dtype, len, storage } = plan.buffers[x];
+            let is_given = matches!(storage, Storage::Feed(_));
+            let at = made.get(&x).copied().or(is_given.then_some(0));
+            if let Some(at) = at.filter(|_| dtype.is_float() && len > 0 && seen.insert(x)) {
+                if len <= FEW || body.is_empty() {
+                    watch.glanced.push(x);
+                } else {
+                    let slot = watch.measured.len();
+                    watch.measured.push(x);
+                    behind.entry(at).or_default().push(StepKind::Measure { x, dtype, len, slot });
+                }
+            }
+        }
+    }
+    watch.written.sort_unstable();
+    watch.written.dedup();
+    let steps = std::mem::take(&mut plan.steps);
+    plan.commit += watch.measured.len();
+    for (at, step) in steps.into_iter().enumerate() {
+        let node = step.node;
+        plan.steps.push(step);
+        let measures = behind.remove(&at).unwrap_or_default();
+        plan.steps.extend(measures.into_iter().map(|kind| Step { node, joined: None, kind, split: None }));
+    }
+    plan.watch = watch;
+}
