@@ -21,6 +21,7 @@ pub(super) fn lower(graph: &Graph, shapes: &[Vec<Vec<usize>>], fusion: &Fusion, 
             constants: Vec::new(),
             steps: Vec::new(),
             commit: 0,
+            updates: Vec::new(),
             watch: super::Watch::default(),
             layouts: Vec::new(),
             phases: Vec::new(),
@@ -374,6 +375,9 @@ impl Lowering<'_> {
                 from = to;
             }
             let to = self.view(Value::first(state));
+            if let Storage::State(state) = self.plan.buffers[to.buffer].storage {
+                self.plan.updates.push((state, from.buffer));
+            }
             let kind = StepKind::Copy { from: from.reshaped(&to.shape), to };
             moves.push(Step { node: next.node, joined: None, kind, split: None });
         }

@@ -26,6 +26,7 @@ mod rectify;
 mod schedule;
 mod split;
 mod step;
+mod verify;
 mod view;
 mod watch;
 mod work;
@@ -42,6 +43,7 @@ pub(crate) use split::Split;
 pub(crate) use step::{
     Gemm, GemmMap, MapCode, MapInstruction, MapOp, Matrix, Method, Pattern, Slot, Step, StepKind, Then,
 };
+pub use verify::{PLAN_CHECKS, PlanCheck, PlanFault, PlanFaults};
 pub(crate) use view::View;
 pub(crate) use watch::Watch;
 pub use work::Work;
@@ -79,6 +81,10 @@ pub enum PlanError {
         /// Its concrete shape.
         shape: Vec<usize>,
     },
+    /// A plan breaks the invariants of plans, which is the planner's fault. Only looked for in debug builds, and under
+    /// `FOLDGRAD_VERIFY=1`.
+    #[error(transparent)]
+    Faulty(#[from] PlanFaults),
     /// The graph could not be rebuilt for planning.
     #[error(transparent)]
     Graph(#[from] Box<Diagnostics>),
@@ -132,6 +138,8 @@ pub struct Plan {
     // Steps before `commit` leave every parameter and state as it was.
     pub(crate) steps: Vec<Step>,
     pub(crate) commit: usize,
+    // The states that have a next value, and the buffer that held it before it was written over the state.
+    pub(crate) updates: Vec<(usize, BufferId)>,
     // What is known of the operands of the commit when it begins.
     pub(crate) watch: Watch,
     // For each state, how it is stored, if not row-major.
@@ -196,6 +204,9 @@ impl Plan {
         memory::lay_out(&mut plan);
         plan.labels = plan.steps.iter().map(|step| sources.label(step, &plan)).collect();
         plan.costs = *costs;
+        if verify::is_on() {
+            plan.verify()?;
+        }
         Ok(plan)
     }
 
