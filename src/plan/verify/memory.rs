@@ -1,7 +1,7 @@
 //! The checks that follow a plan through its memory: whose value each byte holds, from the first step to the last.
 
 use super::touches::{Touch, touches};
-use super::{APART, LINE, ONCE, Report, STATES, VALUES};
+use super::{APART, IN_PLACE, LINE, ONCE, Report, STATES, VALUES};
 use crate::plan::{BufferId, Plan, StepKind, Storage};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -181,6 +181,9 @@ impl Memory {
                 }
             }
         }
+        if self.overwrites_operands(plan, &step.kind, &touched) {
+            report.fault(IN_PLACE, format!("{} overwrites what it reads", report.step(at)));
+        }
         for touch in touched.iter().filter(|touch| touch.writes) {
             let (space, ranges) = bytes(plan, touch);
             if matches!(space, Space::Constant(_) | Space::Feed(_)) {
@@ -194,15 +197,39 @@ impl Memory {
                 StepKind::Copy { from, .. } if matches!(space, Space::State(_)) => Holds::Next(from.buffer),
                 _ => Holds::Value(touch.buffer),
             };
-            let ranges: Vec<_> = ranges.collect();
+            let again = |held: Option<Holds>| match held {
+                Some(Holds::Next(_)) => true,
+                Some(Holds::Value(value)) => holds == Holds::Value(value) || holds == Holds::Fill(value),
+                held => held == Some(holds),
+            };
             for range in ranges {
-                let again = |held: Option<Holds>| held == Some(holds) || matches!(held, Some(Holds::Next(_)));
                 if self.of(space, &range).any(again) {
                     report.fault(ONCE, format!("{} writes buffer {} again", report.step(at), touch.buffer));
                 }
                 self.write(space, range, holds);
             }
         }
+    }
+
+    /// Whether a kernel writes over an operand that it does not read element for element.
+    fn overwrites_operands(&self, plan: &Plan, kind: &StepKind, touched: &[Touch]) -> bool {
+        let is_operand = |buffer: BufferId| match kind {
+            StepKind::Map(_) => false,
+            StepKind::GemmMap(fused) => [fused.gemm.a.buffer, fused.gemm.b.buffer].contains(&buffer),
+            _ => true,
+        };
+        let span = |touch: &Touch| {
+            let (space, ranges) = bytes(plan, touch);
+            ranges.map(|range| (space, range)).collect::<Vec<_>>()
+        };
+        let mut written: Vec<_> = touched.iter().filter(|touch| touch.writes).flat_map(span).collect();
+        written.sort_unstable_by_key(|(space, range)| (*space, range.start));
+        let meets = |(space, range): (Space, Range<usize>)| {
+            // Results of a kernel are apart, so the ends are in the order of the starts.
+            let first = written.partition_point(|(of, with)| (*of, with.end) <= (space, range.start));
+            written.get(first).is_some_and(|(of, with)| *of == space && with.start < range.end)
+        };
+        touched.iter().filter(|touch| !touch.writes && is_operand(touch.buffer)).flat_map(span).any(meets)
     }
 
     /// Whether memory holds these elements of a buffer.

@@ -44,7 +44,7 @@ checks! {
     SHARES "P9" "the shares of a step are apart, and together all of it";
     SCRATCH "P10" "scratch suffices for the kernel that asks for it";
     LAYOUTS "P11" "a state that is stored in blocks is only touched by steps that know its blocks";
-    IN_PLACE "P12" "a map overwrites only what it reads element for element, after its last use";
+    IN_PLACE "P12" "only a map overwrites what it reads, element for element, after its last use";
     WATCHED "P13" "what a commit reads of what was computed before is measured before the line";
 }
 
