@@ -15,6 +15,7 @@ mod problem;
 mod random;
 mod rules;
 pub mod running;
+pub mod stateful;
 mod trial;
 mod whole;
 
