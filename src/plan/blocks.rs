@@ -4,7 +4,7 @@
 //! cores, and the tiles of a product stream through memory. A block is a piece of a split by columns.
 
 use super::split::pieces;
-use super::step::{GemmMap, MapCode};
+use super::step::{GemmMap, MapCode, Method};
 use super::{BufferId, Pattern, Plan, Split, StepKind, Storage};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -54,8 +54,10 @@ const FEWEST_COLUMNS: usize = 96;
 /// Rows of a window over a block: a few tiles, so that the update of one runs while the next is multiplied.
 const WINDOW_ROWS: usize = 24;
 
-/// Gives blocks to every state that is only multiplied from the right, or updated behind a product of its shape.
-pub(super) fn choose(plan: &mut Plan) {
+/// Gives blocks to every state that is only multiplied from the right, or updated behind a product of its shape, if the
+/// plan is for held state. Otherwise products with these states are still computed as if they had blocks: a result has
+/// the same bits whether state is held or not.
+pub(super) fn choose(plan: &mut Plan, held: bool) {
     let mut candidates: Vec<Option<Blocks>> = plan.states.iter().map(|port| blocks_of(&port.shape)).collect();
     candidates.iter_mut().zip(&plan.states).filter(|(_, port)| !port.dtype.is_float()).for_each(|(c, _)| *c = None);
     let mut multiplied = vec![false; plan.states.len()];
@@ -112,6 +114,18 @@ pub(super) fn choose(plan: &mut Plan) {
         });
         let Some(broken) = broken else { break };
         broken.iter().for_each(|&state| candidates[state] = None);
+    }
+    if !held {
+        for step in &mut plan.steps {
+            // Tiles over panels are what a product over blocks is made of; faer sums in another order.
+            if let StepKind::Gemm(gemm) = &mut step.kind
+                && gemm.method == Method::Faer
+                && states.get(&gemm.b.buffer).is_some_and(|&state| candidates[state].is_some())
+            {
+                gemm.method = Method::Packed;
+            }
+        }
+        return;
     }
     for (step, group) in plan.steps.iter_mut().zip(&groups) {
         match &mut step.kind {

@@ -195,9 +195,7 @@ impl Plan {
         rectify::rectify_norms(&mut plan);
         epilogue::join_epilogues(&mut plan);
         plan.layouts = vec![None; plan.states.len()];
-        if held {
-            blocks::choose(&mut plan);
-        }
+        blocks::choose(&mut plan, held);
         watch::watch(&mut plan);
         plan.threads = threads.max(1);
         schedule::schedule(&mut plan, costs, threads.max(1));
