@@ -208,3 +208,123 @@ fn of_unary(op: Unary, a: Range) -> Option<Range> {
         Unary::Sqrt | Unary::Rsqrt | Unary::Log | Unary::Log1p => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::{Executable, Options};
+    use crate::ir::{Bindings, Builder, Expr, Tensor};
+    use crate::plan::{Plan, StepKind};
+    use crate::random::Stream;
+
+    /// A random element-wise expression over three inputs.
+    fn expression<'b>(random: &mut Stream, inputs: [Expr<'b>; 3]) -> Expr<'b> {
+        let mut values = inputs.to_vec();
+        for _ in 0..2 + random.below(8) as usize {
+            let pick = |random: &mut Stream| values[random.below(values.len() as u64) as usize];
+            let (a, b, c) = (pick(random), pick(random), pick(random));
+            let value = match random.below(24) {
+                0 => a + b,
+                1 => a - b,
+                2 => a * b,
+                3 => a * a,
+                4 => a / b,
+                5 => a.max(b),
+                6 => a.min(b),
+                7 => a * b + c,
+                8 => a * b - c,
+                9 => c - a * b,
+                10 => a.greater(b).select(a, c),
+                11 => a.abs().sqrt(),
+                12 => a.exp(),
+                13 => a.expm1(),
+                14 => (a.abs() + 0.5).log(),
+                15 => (a * a).log1p(),
+                16 => a.tanh(),
+                17 => a.sigmoid(),
+                18 => a.sin() * 3.0,
+                19 => a.erf(),
+                20 => (a.abs() + 0.25).pow(b),
+                21 => (a * a + 0.1).rsqrt(),
+                22 => -a.sign(),
+                _ => a.relu() * 0.5,
+            };
+            values.push(value);
+        }
+        values.pop().unwrap_or(inputs[0])
+    }
+
+    #[test]
+    fn results_of_random_maps_lie_in_their_ranges() {
+        let mut random = Stream::new(5, "ranges");
+        let (mut proved, mut finite) = (0, 0);
+        for case in 0..3000 {
+            let dtype = if case % 2 == 0 { DType::F32 } else { DType::F64 };
+            let g = Builder::new();
+            let inputs = ["x", "y", "z"].map(|name| g.input(name, dtype, [64]));
+            let value = expression(&mut random, inputs);
+            g.output("value", value);
+            let graph = g.finish().unwrap();
+            let plan = Plan::new(&graph, &Bindings::new()).unwrap();
+            let [step] = plan.steps.as_slice() else { continue };
+            let StepKind::Map(map) = &step.kind else { continue };
+            // Magnitudes of many sizes, some of one sign; the ends of a range are among its elements.
+            let ranges: Vec<Range> = (0..3)
+                .map(|_| {
+                    let size = 10f64.powf(random.uniform() * 24.0 - 12.0);
+                    let (low, high) = (-size * random.uniform(), size * random.uniform());
+                    let low = if random.below(2) == 0 { size * 0.1 } else { low };
+                    Range { low: low.min(high), high: high.max(low) }
+                })
+                .collect();
+            let data = ranges.iter().map(|range| {
+                let values = (0..64).map(|i| match i {
+                    0 => range.low,
+                    1 => range.high,
+                    _ => range.low + (range.high - range.low) * random.uniform(),
+                });
+                Tensor::from_f64(dtype, [64], values.collect::<Vec<_>>()).unwrap()
+            });
+            let data: Vec<Tensor> = data.collect();
+            let of_buffer = |index: usize| {
+                let input = &map.inputs[index];
+                match plan.buffers[input.buffer].storage {
+                    crate::plan::Storage::Feed(feed) => Some(Range::of(data[feed].to_f64().into_iter())),
+                    crate::plan::Storage::Constant(at) => Some(Range::of(plan.constants[at].to_f64().into_iter())),
+                    _ => None,
+                }
+            };
+            let mut found = None;
+            let is_proved = of_map(map, of_buffer, &mut Vec::new(), |_, range| found = Some(range)).is_some();
+            let mut run = Executable::with(graph, &Bindings::new(), &Options::default()).unwrap();
+            run.run(&data.iter().collect::<Vec<_>>(), &mut []).unwrap();
+            let results = run.output_tensor(0).unwrap().to_f64();
+            finite += usize::from(results.iter().all(|value| value.is_finite()));
+            if is_proved {
+                proved += 1;
+                let range = found.unwrap();
+                for value in results {
+                    let lies_in = range.low <= value && value <= range.high;
+                    assert!(lies_in, "case {case}: {value:e} is not in {range:?}");
+                }
+            }
+        }
+        assert!(proved > 1000 && proved * 10 > finite * 6, "{proved} proved of {finite} that are finite");
+    }
+
+    #[test]
+    fn ends_of_ranges_are_where_they_should_be() {
+        let range = |low: f64, high: f64| Range { low, high };
+        assert_eq!(of_binary(Binary::Div, range(1.0, 2.0), range(-1.0, 1.0)), None);
+        assert_eq!(of_binary(Binary::Div, range(1.0, 2.0), range(0.5, 4.0)), Some(range(0.25, 4.0)));
+        assert_eq!(of_unary(Unary::Sqrt, range(-1e-30, 1.0)), None);
+        assert_eq!(of_unary(Unary::Log, range(0.0, 1.0)), None);
+        assert_eq!(range(-3.0, 2.0).squared(), range(0.0, 9.0));
+        assert_eq!(range(1.0, 1e39).rounded(DType::F32), None);
+        assert!(range(1.0, 1e39).rounded(DType::F64).is_some());
+        // A subnormal number may be rounded to 0, by which nothing is divided.
+        assert_eq!(range(1e-40, 1.0).rounded(DType::F32).unwrap().low, 0.0);
+        assert!(Range::of([1.0, f64::NAN].into_iter()).if_finite().is_none());
+        assert!(Range::of([1.0, f64::INFINITY].into_iter()).if_finite().is_none());
+    }
+}
