@@ -1,7 +1,7 @@
 //! State that an executable holds itself, in the layout that its plan chose, aligned to cache lines.
 
 use super::arena::Arena;
-use crate::ir::{Tensor, TensorData};
+use crate::ir::{Tensor, TensorData, TensorDataMut};
 use crate::plan::{ALIGNMENT, Blocks, Plan, PlanError};
 
 /// Memory for every state of a plan.
@@ -84,11 +84,11 @@ pub(super) fn data_pointer(data: &TensorData) -> *const u8 {
     }
 }
 
-pub(super) fn data_pointer_mut(data: &mut TensorData) -> *mut u8 {
+pub(super) fn data_pointer_mut(data: TensorDataMut<'_>) -> *mut u8 {
     match data {
-        TensorData::F32(data) => data.as_mut_ptr().cast(),
-        TensorData::F64(data) => data.as_mut_ptr().cast(),
-        TensorData::I32(data) => data.as_mut_ptr().cast(),
-        TensorData::Bool(data) => data.as_mut_ptr().cast(),
+        TensorDataMut::F32(data) => data.as_mut_ptr().cast(),
+        TensorDataMut::F64(data) => data.as_mut_ptr().cast(),
+        TensorDataMut::I32(data) => data.as_mut_ptr().cast(),
+        TensorDataMut::Bool(data) => data.as_mut_ptr().cast(),
     }
 }

@@ -44,7 +44,7 @@ pub(crate) use step::{
 pub(crate) use view::View;
 pub use work::Work;
 
-use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, verify};
+use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, element_count, verify};
 use crate::op::Role;
 use std::collections::HashMap;
 
@@ -272,7 +272,7 @@ fn concrete_shapes(graph: &Graph, bindings: &Bindings) -> Result<Vec<Vec<Vec<usi
                 PlanError::Unbound { source, node, shape }
             };
             let shape = ty.shape.resolve(bindings).map_err(unbound)?;
-            let bytes = shape.iter().try_fold(ty.dtype.size(), |bytes, &size| bytes.checked_mul(size));
+            let bytes = element_count(&shape).and_then(|count| count.checked_mul(ty.dtype.size()));
             match bytes.and_then(|bytes| total.checked_add(bytes)).filter(|&sum| sum <= MOST_BYTES) {
                 Some(sum) if is_available(sum - total) => {
                     total = sum;

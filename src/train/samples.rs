@@ -3,7 +3,7 @@
 use super::TrainError;
 use crate::data::ImageSet;
 use crate::exec::on_workers;
-use crate::ir::{DType, Tensor, TensorData};
+use crate::ir::{DType, Tensor, TensorData, TensorDataMut as Out};
 use crate::kernel::{Level, Real, bytes};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -122,25 +122,25 @@ impl Samples {
         let pick = Pick { rows, each: self.shape.iter().product::<usize>().max(1), threads };
         match (&*self.data, batch.data_mut()) {
             // A quotient of f32 is the nearest float, as the quotient of f64 rounded to f32 is.
-            (Data::Bytes { bytes, divisor }, TensorData::F32(out)) if f64::from(*divisor as f32) == *divisor => {
+            (Data::Bytes { bytes, divisor }, Out::F32(out)) if f64::from(*divisor as f32) == *divisor => {
                 pick.divide(bytes, *divisor as f32, out);
             }
-            (Data::Bytes { bytes, divisor }, TensorData::F32(out)) => {
+            (Data::Bytes { bytes, divisor }, Out::F32(out)) => {
                 pick.convert(bytes, out, |byte| (f64::from(byte) / divisor) as f32);
             }
-            (Data::Bytes { bytes, divisor }, TensorData::F64(out)) => pick.divide(bytes, *divisor, out),
-            (Data::Bytes { bytes, .. }, TensorData::I32(out)) => pick.convert(bytes, out, i32::from),
-            (Data::Values(TensorData::F32(values)), TensorData::F32(out)) => pick.convert(values, out, |v| v),
-            (Data::Values(TensorData::F32(values)), TensorData::F64(out)) => pick.convert(values, out, f64::from),
-            (Data::Values(TensorData::F64(values)), TensorData::F32(out)) => {
+            (Data::Bytes { bytes, divisor }, Out::F64(out)) => pick.divide(bytes, *divisor, out),
+            (Data::Bytes { bytes, .. }, Out::I32(out)) => pick.convert(bytes, out, i32::from),
+            (Data::Values(TensorData::F32(values)), Out::F32(out)) => pick.convert(values, out, |v| v),
+            (Data::Values(TensorData::F32(values)), Out::F64(out)) => pick.convert(values, out, f64::from),
+            (Data::Values(TensorData::F64(values)), Out::F32(out)) => {
                 pick.convert(values, out, |v| v as f32);
             }
-            (Data::Values(TensorData::F64(values)), TensorData::F64(out)) => pick.convert(values, out, |v| v),
-            (Data::Values(TensorData::I32(values)), TensorData::I32(out)) => pick.convert(values, out, |v| v),
-            (Data::Values(TensorData::I32(values)), TensorData::F32(out)) => {
+            (Data::Values(TensorData::F64(values)), Out::F64(out)) => pick.convert(values, out, |v| v),
+            (Data::Values(TensorData::I32(values)), Out::I32(out)) => pick.convert(values, out, |v| v),
+            (Data::Values(TensorData::I32(values)), Out::F32(out)) => {
                 pick.convert(values, out, |v| v as f32);
             }
-            (Data::Values(TensorData::I32(values)), TensorData::F64(out)) => pick.convert(values, out, f64::from),
+            (Data::Values(TensorData::I32(values)), Out::F64(out)) => pick.convert(values, out, f64::from),
             // `fits` admits no other pair.
             _ => {}
         }
