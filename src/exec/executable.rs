@@ -1,5 +1,7 @@
 //! A plan with its memory, ready to run again and again without allocating.
 
+#[cfg(test)]
+mod panics;
 mod shared;
 
 use super::arena::Arena;
@@ -69,6 +71,20 @@ pub enum RunError {
         /// What first made it so.
         cause: Option<Cause>,
     },
+    /// A kernel has panicked in an earlier run, which left memory half written.
+    #[error("an earlier run of this executable panicked, which left its memory half written; make another executable")]
+    Spoilt,
+}
+
+/// What the last run left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// No outputs: there was no run yet, it was stopped, or it wrote them elsewhere.
+    Nothing,
+    /// Every output, whole.
+    Outputs,
+    /// Memory that was half written when a kernel panicked.
+    Wreck,
 }
 
 /// A run that ended before it changed state.
@@ -135,7 +151,10 @@ pub struct Executable {
     held: Option<Held>,
     // The first state that a run writes.
     updated: Option<usize>,
+    left: Left,
     record: bool,
+    #[cfg(test)]
+    pub(crate) trip: Option<super::run::Trip>,
 }
 
 #[derive(Debug)]
@@ -160,12 +179,15 @@ impl Executable {
     /// # Errors
     /// See [`Plan::new`].
     pub fn with(graph: Graph, bindings: &Bindings, options: &Options) -> Result<Executable, PlanError> {
-        let plan = Plan::shared(&graph, bindings, options.threads, &options.costs, options.holds_state)?;
+        let plan = Plan::shared(&graph, bindings, options.workers(), &options.costs, options.holds_state)?;
         let bytes = plan.arena_bytes;
         let mut arena = Arena::new(bytes).ok_or(PlanError::OutOfMemory { bytes })?;
         let bytes = plan.scratch_bytes * plan.threads;
         let workers = Workers::new(&plan).ok_or(PlanError::OutOfMemory { bytes })?;
+        let mut held = if options.holds_state { Some(Held::new(&plan)?) } else { None };
         let start = arena.start();
+        // Feeds, and states that are not held, are set at each run.
+        let nowhere: *mut u8 = std::ptr::NonNull::<u64>::dangling().as_ptr().cast();
         let pointers = plan
             .buffers
             .iter()
@@ -174,15 +196,27 @@ impl Executable {
                 Storage::Arena(offset) if buffer.len > 0 => unsafe { start.add(offset) },
                 // A constant's heap block stays where it is as long as the plan owns it.
                 Storage::Constant(index) => data_pointer(plan.constants[index].data()).cast_mut(),
-                Storage::Arena(_) | Storage::Feed(_) | Storage::State(_) => {
-                    std::ptr::NonNull::<u64>::dangling().as_ptr().cast()
-                }
+                Storage::State(index) => held.as_mut().map_or(nowhere, |held| held.pointer(index)),
+                Storage::Arena(_) | Storage::Feed(_) => nowhere,
             })
             .collect();
         let level = options.instructions.level();
         let (pointers, updated) = (Pointers(pointers), shared::updated(&plan));
-        let held = if options.holds_state { Some(Held::new(&plan)?) } else { None };
-        Ok(Executable { graph, plan, arena, workers, level, pointers, guard: None, held, updated, record: false })
+        Ok(Executable {
+            graph,
+            plan,
+            arena,
+            workers,
+            level,
+            pointers,
+            guard: None,
+            held,
+            updated,
+            left: Left::Nothing,
+            record: false,
+            #[cfg(test)]
+            trip: None,
+        })
     }
 
     /// Stops a run, before any state changes, when this scalar output is NaN or infinite. Ignored for an unknown name.
@@ -200,7 +234,11 @@ impl Executable {
     /// An executable made to hold its state copies it in and out at every such run; see [`Executable::hold`].
     ///
     /// # Errors
-    /// Tensors that do not fit the plan; a guarded output that is not finite. States are then unchanged.
+    /// Tensors that do not fit the plan; a guarded output that is not finite. States are then unchanged. An executable of
+    /// which a run has panicked.
+    ///
+    /// # Panics
+    /// As a kernel does, which is a mistake of ours. States may then be half updated, and every later run is an error.
     pub fn run(&mut self, feeds: &[&Tensor], states: &mut [Tensor]) -> Result<(), RunError> {
         if self.held.is_some() {
             self.hold(states)?;
@@ -208,6 +246,7 @@ impl Executable {
             self.release(states)?;
             return outcome;
         }
+        self.whole()?;
         check("data inputs", &self.plan.feeds, feeds.len(), feeds.iter().copied())?;
         check("parameters and states", &self.plan.states, states.len(), states.iter())?;
         for (pointer, buffer) in self.pointers.0.iter_mut().zip(&self.plan.buffers) {
@@ -240,14 +279,11 @@ impl Executable {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn hold(&mut self, states: &[Tensor]) -> Result<(), RunError> {
+        self.whole()?;
         check("parameters and states", &self.plan.states, states.len(), states.iter())?;
         let held = self.held.as_mut().ok_or(RunError::NotHolding)?;
-        held.load(&self.plan, states);
-        for (pointer, buffer) in self.pointers.0.iter_mut().zip(&self.plan.buffers) {
-            if let Storage::State(index) = buffer.storage {
-                *pointer = held.pointer(index);
-            }
-        }
+        // SAFETY: the states were checked against this plan.
+        unsafe { held.load(&self.plan, states) };
         Ok(())
     }
 
@@ -256,6 +292,7 @@ impl Executable {
     /// # Errors
     /// As [`Executable::run`]; an executable that was not made to hold states.
     pub fn run_held(&mut self, feeds: &[&Tensor]) -> Result<(), RunError> {
+        self.whole()?;
         if self.held.is_none() {
             return Err(RunError::NotHolding);
         }
@@ -272,9 +309,11 @@ impl Executable {
     /// # Errors
     /// As [`Executable::hold`].
     pub fn release(&mut self, states: &mut [Tensor]) -> Result<(), RunError> {
+        self.whole()?;
         check("parameters and states", &self.plan.states, states.len(), states.iter())?;
         let held = self.held.as_mut().ok_or(RunError::NotHolding)?;
-        held.store(&self.plan, states);
+        // SAFETY: the states were checked against this plan.
+        unsafe { held.store(&self.plan, states) };
         Ok(())
     }
 
@@ -286,6 +325,11 @@ impl Executable {
             }
         }
         self.launch().map_or(Ok(()), Err)
+    }
+
+    /// Whether memory is whole: no run has panicked.
+    fn whole(&self) -> Result<(), RunError> {
+        if self.left == Left::Wreck { Err(RunError::Spoilt) } else { Ok(()) }
     }
 
     /// Runs over the pointers as they are set. Gives the guarded output, where it has stopped the run.
@@ -300,12 +344,17 @@ impl Executable {
             guard: guarded.map(|&(_, buffer)| buffer),
             stopped: AtomicBool::new(false),
             record: self.record,
+            #[cfg(test)]
+            trip: self.trip,
         };
         let several = self.plan.phases.iter().any(|phase| phase.shares > 1);
         let helped = if several { self.workers.len() } else { 1 };
+        // A panic leaves it so.
+        self.left = Left::Wreck;
         // SAFETY: `run` outlives the call, its pointers follow the plan, and each worker has a number of its own.
         unsafe { together((&raw const run).cast(), Run::work, helped) };
         let stopped = run.stopped.load(Ordering::Relaxed);
+        self.left = if stopped { Left::Nothing } else { Left::Outputs };
         let (port, buffer) = guarded.filter(|_| stopped)?;
         Some(Stopped { output: port.name.clone(), value: run.scalar(*buffer) })
     }
@@ -320,15 +369,20 @@ impl Executable {
         self.workers.iter_mut().flat_map(|worker| worker.spans.drain(..)).collect()
     }
 
-    /// The elements of an output after a run, if they are of type `E`.
+    /// The elements of an output after a run, if they are of type `E`. There are none before the first run, nor after one
+    /// that was stopped or panicked.
     pub fn output<E: Element>(&self, index: usize) -> Option<&[E]> {
+        if self.left != Left::Outputs {
+            return None;
+        }
         let (port, buffer) = self.plan.outputs.get(index)?;
         let (start, len) = (self.pointers.0[*buffer].cast(), self.plan.buffers[*buffer].len);
-        // SAFETY: outputs live in the arena, as elements of the planned type, until the next run, which needs `&mut self`.
+        // SAFETY: the last run has written the outputs, which live in the arena as elements of the planned type until the
+        // next run, which needs `&mut self`.
         (port.dtype == E::DTYPE).then(|| unsafe { std::slice::from_raw_parts(start, len) })
     }
 
-    /// The single element of an output, as `f64`.
+    /// The single element of an output, as `f64`; none where [`output`](Executable::output) gives none.
     pub fn scalar_output(&self, index: usize) -> Option<f64> {
         let (port, buffer) = self.plan.outputs.get(index)?;
         if self.plan.buffers[*buffer].len != 1 {
@@ -342,7 +396,7 @@ impl Executable {
         }
     }
 
-    /// A copy of an output after a run.
+    /// A copy of an output after a run; none where [`output`](Executable::output) gives none.
     pub fn output_tensor(&self, index: usize) -> Option<Tensor> {
         let shape = self.plan.outputs.get(index)?.0.shape.clone();
         match self.plan.outputs[index].0.dtype {

@@ -3,6 +3,8 @@
 
 mod blocks;
 mod idle;
+#[cfg(test)]
+mod panics;
 
 use super::held::data_pointer_mut;
 use super::{Executable, Options, RunError, rows};
@@ -195,8 +197,8 @@ impl Predictor {
         }
         let in_blocks = matches!(batch, Dim::Symbol(batch) if rows::are_independent(&graph, batch));
         let idle = Idle::default();
-        let predictor =
-            Predictor { graph, weights: values, inputs, outputs, batch, in_blocks, options: *options, idle };
+        let options = Options { threads: options.workers(), ..*options };
+        let predictor = Predictor { graph, weights: values, inputs, outputs, batch, in_blocks, options, idle };
         // What cannot be planned is said now rather than at the first call.
         predictor.with(batch.known().unwrap_or(1), options.threads, |run| run.read_only())??;
         Ok(predictor)

@@ -25,7 +25,13 @@ pub(super) struct Run<'a> {
     /// Set when it was not.
     pub stopped: AtomicBool,
     pub record: bool,
+    /// Called with each step, share and worker, so that tests can make one panic.
+    #[cfg(test)]
+    pub trip: Option<Trip>,
 }
+
+#[cfg(test)]
+pub(super) type Trip = fn(usize, usize, usize);
 
 // SAFETY: the pointers lead to memory that the executable owns or has borrowed for the run. The plan gives the shares of
 // a phase results apart from each other's operands and results.
@@ -45,11 +51,15 @@ impl Run<'_> {
             if at == run.plan.commit_phase && !run.may_commit() {
                 return;
             }
-            run.workers.phase(at, phase, number, |share| {
+            let goes_on = run.workers.phase(at, phase, number, |share| {
                 for step in phase.steps.clone() {
-                    run.step(step, share, phase.shares, number, own);
+                    // SAFETY: the caller's; earlier phases and earlier steps of this share are done.
+                    unsafe { run.step(step, share, phase.shares, number, own) };
                 }
             });
+            if !goes_on {
+                return;
+            }
         }
         if run.plan.commit_phase == run.plan.phases.len() {
             run.may_commit();
@@ -78,7 +88,9 @@ impl Run<'_> {
         }
     }
 
-    fn step(&self, at: usize, share: usize, shares: usize, number: usize, own: &mut Worker) {
+    /// # Safety
+    /// The run's pointers follow its plan, what comes before this step is done, and no one else has this share.
+    unsafe fn step(&self, at: usize, share: usize, shares: usize, number: usize, own: &mut Worker) {
         let Step { kind, split, .. } = &self.plan.steps[at];
         let part = match split {
             Some(split) => Part { split: Some(*split), range: split.range(share, shares) },
@@ -87,9 +99,12 @@ impl Run<'_> {
         if part.range.is_empty() {
             return;
         }
+        #[cfg(test)]
+        if let Some(trip) = self.trip {
+            trip(at, share, number);
+        }
         let from = self.record.then(Instant::now);
-        // SAFETY: `run` has checked every fed tensor against the plan and set its pointer; earlier phases and earlier
-        // steps of this share have written the operands; and the plan gives each share results that no other touches.
+        // SAFETY: the caller's: the operands are written; and the plan gives each share results that no other touches.
         unsafe { self.kernel(kind, &part, own) };
         if let Some(from) = from {
             own.spans.push(Span { step: at, worker: number, from, to: Instant::now() });
