@@ -5,7 +5,7 @@ mod products;
 use super::worker::{Span, Worker, Workers};
 use crate::ir::DType;
 use crate::kernel::copy::{Walk, copy};
-use crate::kernel::map::{self, MapMemory, Stretches};
+use crate::kernel::map::{self, MapMemory, Origin, Stretches};
 use crate::kernel::norm::{self, Window};
 use crate::kernel::{Level, Real, index, reduce};
 use crate::plan::{BufferId, Gemm, MapCode, Plan, Split, Step, StepKind};
@@ -222,13 +222,13 @@ impl Run<'_> {
     }
 
     /// Where the inputs and outputs of a map begin.
-    fn ends<'w>(&self, code: &MapCode, own: &'w mut Worker) -> (&'w mut Vec<*const u8>, &'w [*mut u8]) {
+    fn ends<'w>(&self, code: &MapCode, own: &'w mut Worker) -> (&'w mut Vec<Origin>, &'w [*mut u8]) {
         let Worker { inputs, outputs, .. } = own;
         inputs.clear();
         outputs.clear();
         inputs.extend(code.inputs.iter().map(|input| {
             let start: *const u8 = self.pointers[input.buffer];
-            start.wrapping_add(input.offset * input.dtype.size())
+            Origin { start: start.wrapping_add(input.offset * input.dtype.size()), first: 0 }
         }));
         outputs.extend(code.outputs.iter().map(|output| self.pointers[output.buffer]));
         (inputs, outputs)

@@ -2,6 +2,7 @@
 
 use super::arena::Arena;
 use super::team::Bell;
+use crate::kernel::map::Origin;
 use crate::plan::{ALIGNMENT, Phase, Plan, Step, StepKind};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Worker {
     scratch: Arena,
-    pub inputs: Vec<*const u8>,
+    pub inputs: Vec<Origin>,
     pub outputs: Vec<*mut u8>,
     /// What this worker did, if that is recorded.
     pub spans: Vec<Span>,
