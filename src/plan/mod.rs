@@ -257,7 +257,7 @@ impl Plan {
 const MOST_BYTES: usize = isize::MAX as usize / 64;
 
 /// Whether the system would give a value that much memory: constants are written out while the plan is made.
-fn is_available(bytes: usize) -> bool {
+pub(crate) fn is_available(bytes: usize) -> bool {
     const LARGE: usize = 1 << 30;
     bytes < LARGE || Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }

@@ -114,7 +114,7 @@ impl Trainer {
         for batch in [full, short].into_iter().filter(|&batch| batch > 0) {
             self.check_batch(batch, count, fit.batch_size)?;
         }
-        let mut reporter = Reporter::new(fit.progress, self.epochs_done + fit.epochs);
+        let mut reporter = Reporter::new(fit.progress, self.epochs_done.saturating_add(fit.epochs));
         let mut tell = |event: Event<'_>| {
             reporter.show(&event);
             observe(event)

@@ -28,7 +28,7 @@ impl Samples {
     /// The rows of a tensor: its first axis counts the examples.
     ///
     /// # Errors
-    /// A scalar, which has no first axis.
+    /// A scalar, which has no first axis; more examples than [`u32::MAX`].
     pub fn new(tensor: Tensor) -> Result<Samples, TrainError> {
         let Some((&len, shape)) = tensor.shape().split_first() else {
             return Err(TrainError::Examples(
@@ -36,13 +36,14 @@ impl Samples {
             ));
         };
         let shape = shape.to_vec();
-        Ok(Samples { shape, len, data: Arc::new(Data::Values(tensor.into_data())) })
+        Samples { shape, len, data: Arc::new(Data::Values(tensor.into_data())) }.counted()
     }
 
     /// Bytes that stand for `byte / divisor`, each example of that shape.
     ///
     /// # Errors
-    /// A number of bytes that is no multiple of an example's; a divisor that is 0 or not finite.
+    /// A number of bytes that is no multiple of an example's; a divisor that is 0 or not finite; more examples than
+    /// [`u32::MAX`].
     pub fn bytes(bytes: Vec<u8>, shape: &[usize], divisor: f64) -> Result<Samples, TrainError> {
         let each = shape.iter().try_fold(1usize, |each, &size| each.checked_mul(size)).unwrap_or(0);
         if each == 0 || !bytes.len().is_multiple_of(each) {
@@ -57,7 +58,16 @@ impl Samples {
             return Err(TrainError::Setting { name: "the divisor of the bytes", value: divisor.to_string(), help });
         }
         let len = bytes.len() / each;
-        Ok(Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Bytes { bytes, divisor }) })
+        Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Bytes { bytes, divisor }) }.counted()
+    }
+
+    /// Refuses more examples than batches can name.
+    fn counted(self) -> Result<Samples, TrainError> {
+        if u32::try_from(self.len).is_ok() {
+            return Ok(self);
+        }
+        let message = format!("{} examples are more than {}; give fewer at a time", self.len, u32::MAX);
+        Err(TrainError::Examples(message))
     }
 
     /// The pixels of an image set, scaled to [0, 1].
