@@ -114,7 +114,7 @@ fn threads_that_panic_beside_others_leave_a_predictor_right() {
             for call in 0..60 {
                 let at = (call + thread) % sizes.len();
                 assert_eq!(of(sizes[at]), right[at]);
-                if thread % 4 == 0 && call == 20 + thread {
+                if thread.is_multiple_of(4) && call == 20 + thread {
                     std::panic::resume_unwind(Box::new("on purpose"));
                 }
             }

@@ -111,7 +111,8 @@ fn a_spoilt_executable_that_holds_state_gives_none_of_it_out() {
             let (x, mut states) = tensors(7.0);
             run.hold(&states).unwrap();
             run.run_held(&[&x]).unwrap();
-            (WHO.store(3, Ordering::SeqCst), STEP.store(run.plan.steps.len() - 1, Ordering::SeqCst));
+            WHO.store(3, Ordering::SeqCst);
+            STEP.store(run.plan.steps.len() - 1, Ordering::SeqCst);
             run.trip = Some(trip);
             assert!(catch_unwind(AssertUnwindSafe(|| run.run_held(&[&x]))).is_err());
             run.trip = None;
@@ -130,7 +131,8 @@ fn a_spoilt_executable_that_holds_state_gives_none_of_it_out() {
 fn a_panic_in_one_executable_leaves_others_alone() {
     let _turn = TURN.lock().unwrap_or_else(|turn| turn.into_inner());
     within_a_minute(|| {
-        (WHO.store(3, Ordering::SeqCst), STEP.store(0, Ordering::SeqCst));
+        WHO.store(3, Ordering::SeqCst);
+        STEP.store(0, Ordering::SeqCst);
         std::thread::scope(|scope| {
             for at in 0..8 {
                 scope.spawn(move || {
