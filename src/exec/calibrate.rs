@@ -62,7 +62,7 @@ impl Costs {
             let (m, k, n) = (4, 784, 304);
             1.1 * (4 * k * n) as f64 / (product(&single, m, k, n)? - call).max(LEAST)
         };
-        let barrier = if options.threads > 1 { barrier(options)? } else { Costs::default().barrier };
+        let barrier = if options.workers() > 1 { barrier(options)? } else { Costs::default().barrier };
         Ok(Costs { multiply_adds, operand_bytes, map_bytes, elementary, barrier, call })
     }
 }

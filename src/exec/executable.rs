@@ -1,6 +1,8 @@
 //! A plan with its memory, ready to run again and again without allocating.
 
 mod line;
+#[cfg(test)]
+mod panics;
 mod shared;
 
 use line::Stopped;
@@ -89,6 +91,20 @@ pub enum RunError {
         /// The names of the outputs.
         known: String,
     },
+    /// A kernel has panicked in an earlier run, which left memory half written.
+    #[error("an earlier run of this executable panicked, which left its memory half written; make another executable")]
+    Spoilt,
+}
+
+/// What the last run left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// No outputs: there was no run yet, it was stopped, or it wrote them elsewhere.
+    Nothing,
+    /// Every output, whole.
+    Outputs,
+    /// Memory that was half written when a kernel panicked.
+    Wreck,
 }
 
 /// Where a NaN or an infinity came from.
@@ -151,7 +167,10 @@ pub struct Executable {
     held: Option<Held>,
     // The first state that a run writes.
     updated: Option<usize>,
+    left: Left,
     record: bool,
+    #[cfg(test)]
+    pub(crate) trip: Option<super::run::Trip>,
 }
 
 #[derive(Debug)]
@@ -176,12 +195,15 @@ impl Executable {
     /// # Errors
     /// See [`Plan::new`].
     pub fn with(graph: Graph, bindings: &Bindings, options: &Options) -> Result<Executable, PlanError> {
-        let plan = Plan::shared(&graph, bindings, options.threads, &options.costs, options.holds_state)?;
+        let plan = Plan::shared(&graph, bindings, options.workers(), &options.costs, options.holds_state)?;
         let bytes = plan.arena_bytes;
         let mut arena = Arena::new(bytes).ok_or(PlanError::OutOfMemory { bytes })?;
         let bytes = plan.scratch_bytes * plan.threads;
         let workers = Workers::new(&plan).ok_or(PlanError::OutOfMemory { bytes })?;
+        let mut held = if options.holds_state { Some(Held::new(&plan)?) } else { None };
         let start = arena.start();
+        // Feeds, and states that are not held, are set at each run.
+        let nowhere: *mut u8 = std::ptr::NonNull::<u64>::dangling().as_ptr().cast();
         let pointers = plan
             .buffers
             .iter()
@@ -190,14 +212,12 @@ impl Executable {
                 Storage::Arena(offset) if buffer.len > 0 => unsafe { start.add(offset) },
                 // A constant's heap block stays where it is as long as the plan owns it.
                 Storage::Constant(index) => data_pointer(plan.constants[index].data()).cast_mut(),
-                Storage::Arena(_) | Storage::Feed(_) | Storage::State(_) => {
-                    std::ptr::NonNull::<u64>::dangling().as_ptr().cast()
-                }
+                Storage::State(index) => held.as_mut().map_or(nowhere, |held| held.pointer(index)),
+                Storage::Arena(_) | Storage::Feed(_) => nowhere,
             })
             .collect();
         let level = options.instructions.level();
         let (pointers, updated) = (Pointers(pointers), shared::updated(&plan));
-        let held = if options.holds_state { Some(Held::new(&plan)?) } else { None };
         let state_buffers = (0..plan.states.len())
             .map(|state| plan.buffers.iter().position(|buffer| buffer.storage == Storage::State(state)).unwrap_or(0))
             .collect();
@@ -216,7 +236,10 @@ impl Executable {
             pointers,
             held,
             updated,
+            left: Left::Nothing,
             record: false,
+            #[cfg(test)]
+            trip: None,
         })
     }
 
@@ -230,7 +253,11 @@ impl Executable {
     /// An executable made to hold its state copies it in and out at every such run; see [`Executable::hold`].
     ///
     /// # Errors
-    /// Tensors that do not fit the plan; a guarded output that is not finite. States are then unchanged.
+    /// Tensors that do not fit the plan; a guarded output that is not finite. States are then unchanged. An executable of
+    /// which a run has panicked.
+    ///
+    /// # Panics
+    /// As a kernel does, which is a mistake of ours. States may then be half updated, and every later run is an error.
     pub fn run(&mut self, feeds: &[&Tensor], states: &mut [Tensor]) -> Result<(), RunError> {
         if self.held.is_some() {
             self.hold(states)?;
@@ -238,6 +265,7 @@ impl Executable {
             self.release(states)?;
             return outcome;
         }
+        self.whole()?;
         check("data inputs", &self.plan.feeds, feeds.len(), feeds.iter().copied())?;
         check("parameters and states", &self.plan.states, states.len(), states.iter())?;
         for (pointer, buffer) in self.pointers.0.iter_mut().zip(&self.plan.buffers) {
@@ -272,15 +300,12 @@ impl Executable {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn hold(&mut self, states: &[Tensor]) -> Result<(), RunError> {
+        self.whole()?;
         check("parameters and states", &self.plan.states, states.len(), states.iter())?;
         let held = self.held.as_mut().ok_or(RunError::NotHolding)?;
-        held.load(&self.plan, states);
+        // SAFETY: the states were checked against this plan.
+        unsafe { held.load(&self.plan, states) };
         self.ranges = None;
-        for (pointer, buffer) in self.pointers.0.iter_mut().zip(&self.plan.buffers) {
-            if let Storage::State(index) = buffer.storage {
-                *pointer = held.pointer(index);
-            }
-        }
         Ok(())
     }
 
@@ -289,6 +314,7 @@ impl Executable {
     /// # Errors
     /// As [`Executable::run`]; an executable that was not made to hold states.
     pub fn run_held(&mut self, feeds: &[&Tensor]) -> Result<(), RunError> {
+        self.whole()?;
         if self.held.is_none() {
             return Err(RunError::NotHolding);
         }
@@ -305,9 +331,11 @@ impl Executable {
     /// # Errors
     /// As [`Executable::hold`].
     pub fn release(&mut self, states: &mut [Tensor]) -> Result<(), RunError> {
+        self.whole()?;
         check("parameters and states", &self.plan.states, states.len(), states.iter())?;
         let held = self.held.as_mut().ok_or(RunError::NotHolding)?;
-        held.store(&self.plan, states);
+        // SAFETY: the states were checked against this plan.
+        unsafe { held.store(&self.plan, states) };
         Ok(())
     }
 
@@ -321,6 +349,11 @@ impl Executable {
         self.launch()
     }
 
+    /// Whether memory is whole: no run has panicked.
+    fn whole(&self) -> Result<(), RunError> {
+        if self.left == Left::Wreck { Err(RunError::Spoilt) } else { Ok(()) }
+    }
+
     /// Records, from now on, when each worker runs which step. Recording allocates as runs go on.
     pub fn record(&mut self, on: bool) {
         self.record = on;
@@ -331,15 +364,20 @@ impl Executable {
         self.workers.iter_mut().flat_map(|worker| worker.spans.drain(..)).collect()
     }
 
-    /// The elements of an output after a run, if they are of type `E`.
+    /// The elements of an output after a run, if they are of type `E`. There are none before the first run, nor after one
+    /// that was stopped or panicked.
     pub fn output<E: Element>(&self, index: usize) -> Option<&[E]> {
+        if self.left != Left::Outputs {
+            return None;
+        }
         let (port, buffer) = self.plan.outputs.get(index)?;
         let (start, len) = (self.pointers.0[*buffer].cast(), self.plan.buffers[*buffer].len);
-        // SAFETY: outputs live in the arena, as elements of the planned type, until the next run, which needs `&mut self`.
+        // SAFETY: the last run has written the outputs, which live in the arena as elements of the planned type until the
+        // next run, which needs `&mut self`.
         (port.dtype == E::DTYPE).then(|| unsafe { std::slice::from_raw_parts(start, len) })
     }
 
-    /// The single element of an output, as `f64`.
+    /// The single element of an output, as `f64`; none where [`output`](Executable::output) gives none.
     pub fn scalar_output(&self, index: usize) -> Option<f64> {
         let (port, buffer) = self.plan.outputs.get(index)?;
         if self.plan.buffers[*buffer].len != 1 {
@@ -353,7 +391,7 @@ impl Executable {
         }
     }
 
-    /// A copy of an output after a run.
+    /// A copy of an output after a run; none where [`output`](Executable::output) gives none.
     pub fn output_tensor(&self, index: usize) -> Option<Tensor> {
         let shape = self.plan.outputs.get(index)?.0.shape.clone();
         match self.plan.outputs[index].0.dtype {

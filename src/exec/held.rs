@@ -1,7 +1,7 @@
 //! State that an executable holds itself, in the layout that its plan chose, aligned to cache lines.
 
 use super::arena::Arena;
-use crate::ir::{Tensor, TensorData};
+use crate::ir::{Tensor, TensorData, TensorDataMut};
 use crate::plan::{ALIGNMENT, Blocks, Plan, PlanError};
 
 /// Memory for every state of a plan.
@@ -32,19 +32,25 @@ impl Held {
         self.arena.start().wrapping_add(self.offsets[state])
     }
 
-    /// Copies row-major tensors in, which the caller has checked against the plan.
-    pub fn load(&mut self, plan: &Plan, states: &[Tensor]) {
+    /// Copies row-major tensors in.
+    ///
+    /// # Safety
+    /// The plan is that of [`Held::new`], and the tensors have the types of its states.
+    pub unsafe fn load(&mut self, plan: &Plan, states: &[Tensor]) {
         for (index, tensor) in states.iter().enumerate() {
             let from = data_pointer(tensor.data());
-            // SAFETY: both sides hold the elements of the planned shape, and are apart.
+            // SAFETY: the caller's: both sides hold the elements of the planned shape; and they are apart.
             unsafe {
                 transfer(from, self.pointer(index), tensor.len(), tensor.dtype().size(), plan.layouts[index], true)
             };
         }
     }
 
-    /// Copies the states out into row-major tensors, which the caller has checked against the plan.
-    pub fn store(&mut self, plan: &Plan, states: &mut [Tensor]) {
+    /// Copies the states out into row-major tensors.
+    ///
+    /// # Safety
+    /// As [`Held::load`].
+    pub unsafe fn store(&mut self, plan: &Plan, states: &mut [Tensor]) {
         for (index, tensor) in states.iter_mut().enumerate() {
             let (len, size) = (tensor.len(), tensor.dtype().size());
             let to = data_pointer_mut(tensor.data_mut());
@@ -84,11 +90,11 @@ pub(super) fn data_pointer(data: &TensorData) -> *const u8 {
     }
 }
 
-pub(super) fn data_pointer_mut(data: &mut TensorData) -> *mut u8 {
+pub(super) fn data_pointer_mut(data: TensorDataMut<'_>) -> *mut u8 {
     match data {
-        TensorData::F32(data) => data.as_mut_ptr().cast(),
-        TensorData::F64(data) => data.as_mut_ptr().cast(),
-        TensorData::I32(data) => data.as_mut_ptr().cast(),
-        TensorData::Bool(data) => data.as_mut_ptr().cast(),
+        TensorDataMut::F32(data) => data.as_mut_ptr().cast(),
+        TensorDataMut::F64(data) => data.as_mut_ptr().cast(),
+        TensorDataMut::I32(data) => data.as_mut_ptr().cast(),
+        TensorDataMut::Bool(data) => data.as_mut_ptr().cast(),
     }
 }

@@ -21,7 +21,7 @@ mod worker;
 
 pub use calibrate::CalibrateError;
 pub use executable::{Cause, Executable, RunError};
-pub use options::{InstructionSet, Options};
+pub use options::{InstructionSet, MOST_THREADS, Options};
 pub use predictor::{BLOCK, PLANS, PredictError, Predictor};
 pub use profile::{PhaseProfile, Profile, RunSpans, StepProfile, WorkerProfile};
 pub use roofline::Ceilings;

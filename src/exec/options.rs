@@ -15,8 +15,8 @@ use crate::plan::Costs;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// Threads that share a run, the calling one among them. By default as many as the machine runs at once, or what
-    /// the environment variable `FOLDGRAD_THREADS` says.
+    /// Threads that share a run, the calling one among them; 0 counts as 1, and more than [`MOST_THREADS`] as that many.
+    /// By default as many as the machine runs at once, or what the environment variable `FOLDGRAD_THREADS` says.
     pub threads: usize,
     /// The instruction set of the kernels; `FOLDGRAD_INSTRUCTIONS` (`widest`, `avx2`, `baseline`) by default.
     pub instructions: InstructionSet,
@@ -38,8 +38,15 @@ pub enum InstructionSet {
     Baseline,
 }
 
-/// More threads than this do not help at the sizes that a cache holds.
-const MOST_THREADS: usize = 64;
+/// The most threads that share a run, whatever the [`Options`] say: more do not help at the sizes that a cache holds.
+pub const MOST_THREADS: usize = 64;
+
+impl Options {
+    /// The threads that a run may use.
+    pub(crate) fn workers(&self) -> usize {
+        self.threads.clamp(1, MOST_THREADS)
+    }
+}
 
 impl Default for Options {
     fn default() -> Options {

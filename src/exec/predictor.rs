@@ -3,13 +3,15 @@
 
 mod blocks;
 mod idle;
+#[cfg(test)]
+mod panics;
 
 use super::held::data_pointer_mut;
 use super::{Executable, Options, RunError, rows};
-use crate::ir::{Bindings, Dim, Graph, NodeId, Tensor, TensorType};
+use crate::ir::{Bindings, Dim, Graph, NodeId, Tensor, TensorType, element_count};
 use crate::op::Role;
 use crate::pass::Folded;
-use crate::plan::PlanError;
+use crate::plan::{PlanError, is_available};
 use idle::Idle;
 use indexmap::IndexMap;
 use smallvec::SmallVec;
@@ -163,6 +165,18 @@ struct Slot {
     ty: TensorType,
 }
 
+impl Slot {
+    /// A tensor of zeros for so many rows.
+    fn zeros(&self, rows: usize) -> Result<Tensor, PlanError> {
+        let shape: Vec<usize> = self.ty.shape.iter().map(|dim| dim.known().unwrap_or(rows)).collect();
+        let bytes = element_count(&shape).and_then(|count| count.checked_mul(self.ty.dtype.size()));
+        match bytes.filter(|&bytes| is_available(bytes)) {
+            Some(_) => Ok(Tensor::zeros(self.ty.dtype, shape)),
+            None => Err(PlanError::TooLarge { node: format!("the output `{}`", self.name), shape }),
+        }
+    }
+}
+
 impl Predictor {
     /// Brings a graph and its weights together; weights that the graph does not have are left aside.
     ///
@@ -195,8 +209,8 @@ impl Predictor {
         }
         let in_blocks = matches!(batch, Dim::Symbol(batch) if rows::are_independent(&graph, batch));
         let idle = Idle::default();
-        let predictor =
-            Predictor { graph, weights: values, inputs, outputs, batch, in_blocks, options: *options, idle };
+        let options = Options { threads: options.workers(), ..*options };
+        let predictor = Predictor { graph, weights: values, inputs, outputs, batch, in_blocks, options, idle };
         // What cannot be planned is said now rather than at the first call.
         predictor.with(batch.known().unwrap_or(1), options.threads, |run| run.read_only())??;
         Ok(predictor)
@@ -219,9 +233,8 @@ impl Predictor {
     /// Inputs that do not fit the graph, or each other; more rows than can be planned for.
     pub fn predict(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, PredictError> {
         let rows = self.check_inputs(inputs)?;
-        let size = |dim: &Dim| dim.known().unwrap_or(rows);
-        let zeros = |slot: &Slot| Tensor::zeros(slot.ty.dtype, slot.ty.shape.iter().map(size).collect::<Vec<_>>());
-        let mut outputs: Vec<Tensor> = self.outputs.iter().map(zeros).collect();
+        let mut outputs =
+            self.outputs.iter().map(|slot| slot.zeros(rows)).collect::<Result<Vec<Tensor>, PlanError>>()?;
         self.fill(inputs, &mut outputs, rows)?;
         Ok(outputs)
     }

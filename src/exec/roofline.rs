@@ -1,6 +1,6 @@
 //! The roofline: no kernel takes fewer seconds than `max(operations / peak, bytes / bandwidth)` on a core.
 
-use super::ceiling;
+use super::{MOST_THREADS, ceiling};
 use crate::plan::Work;
 
 /// What a core of this machine can do at best, measured.
@@ -36,10 +36,11 @@ const READ: usize = 128 << 20;
 const REPEATS: usize = 8;
 
 impl Ceilings {
-    /// Measures what so many threads can do at once, in about half a second. What one thread does alone counts where it
+    /// Measures what so many threads, [`MOST_THREADS`] at most, can do at once, in about half a second. What one thread does alone counts where it
     /// is more: then someone else has kept the others from working, and a ceiling must not be too low.
     pub fn measure(threads: usize) -> Ceilings {
         const ITERATIONS: u64 = 1_000_000;
+        let threads = threads.clamp(1, MOST_THREADS);
         let crowds = if threads > 1 { vec![1, threads] } else { vec![1] };
         let best = |rate: &dyn Fn(usize) -> f64| {
             let rates = crowds.iter().flat_map(|&crowd| (0..REPEATS).map(move |_| rate(crowd) / crowd as f64));
@@ -51,7 +52,7 @@ impl Ceilings {
         });
         let mut reading: Vec<(usize, f64)> = Vec::with_capacity(SIZES.len());
         for size in SIZES {
-            let buffers = vec![vec![1.0f32; size / 4]; threads.max(1)];
+            let buffers = vec![vec![1.0f32; size / 4]; threads];
             let passes = READ.div_ceil(size);
             let rate = |crowd: usize| {
                 let seconds = ceiling::read(&buffers[..crowd], passes as u64);

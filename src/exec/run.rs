@@ -9,7 +9,7 @@ use super::range::Range;
 use super::worker::{Span, Worker, Workers};
 use crate::ir::DType;
 use crate::kernel::copy::{Walk, copy};
-use crate::kernel::map::{self, MapMemory, Stretches};
+use crate::kernel::map::{self, MapMemory, Origin, Stretches};
 use crate::kernel::measure::measure;
 use crate::kernel::norm::{self, Window};
 use crate::kernel::{Level, Real, index, reduce};
@@ -33,6 +33,9 @@ pub(super) struct Run<'a> {
     /// The [`Outcome`] at the line; every worker finds the same.
     pub outcome: AtomicU8,
     pub record: bool,
+    /// Called with each step, share and worker, so that tests can make one panic.
+    #[cfg(test)]
+    pub trip: Option<Trip>,
 }
 
 /// Which phases of a plan are run.
@@ -55,6 +58,8 @@ pub(super) enum Outcome {
     /// To the line, since it was not proved that what is behind it is finite.
     Unproved,
 }
+#[cfg(test)]
+pub(super) type Trip = fn(usize, usize, usize);
 
 // SAFETY: the pointers lead to memory that the executable owns or has borrowed for the run. The plan gives the shares of
 // a phase results apart from each other's operands and results.
@@ -76,11 +81,15 @@ impl Run<'_> {
             if at == run.plan.commit_phase && checks && !run.may_commit(own) {
                 return;
             }
-            run.workers.phase(at, phase, number, |share| {
+            let goes_on = run.workers.phase(at, phase, number, |share| {
                 for step in phase.steps.clone() {
-                    run.step(step, share, phase.shares, number, own);
+                    // SAFETY: the caller's; earlier phases and earlier steps of this share are done.
+                    unsafe { run.step(step, share, phase.shares, number, own) };
                 }
             });
+            if !goes_on {
+                return;
+            }
         }
         if run.plan.commit_phase == run.plan.phases.len() && checks {
             run.may_commit(own);
@@ -124,7 +133,9 @@ impl Run<'_> {
         unsafe { range_of(self.level, &self.plan.buffers[buffer], self.pointers[buffer]) }
     }
 
-    fn step(&self, at: usize, share: usize, shares: usize, number: usize, own: &mut Worker) {
+    /// # Safety
+    /// The run's pointers follow its plan, what comes before this step is done, and no one else has this share.
+    unsafe fn step(&self, at: usize, share: usize, shares: usize, number: usize, own: &mut Worker) {
         let Step { kind, split, .. } = &self.plan.steps[at];
         let part = match split {
             Some(split) => Share { split: Some(*split), range: split.range(share, shares) },
@@ -133,9 +144,12 @@ impl Run<'_> {
         if part.range.is_empty() {
             return;
         }
+        #[cfg(test)]
+        if let Some(trip) = self.trip {
+            trip(at, share, number);
+        }
         let from = self.record.then(Instant::now);
-        // SAFETY: `run` has checked every fed tensor against the plan and set its pointer; earlier phases and earlier
-        // steps of this share have written the operands; and the plan gives each share results that no other touches.
+        // SAFETY: the caller's: the operands are written; and the plan gives each share results that no other touches.
         unsafe { self.kernel(kind, &part, number, own) };
         if let Some(from) = from {
             own.spans.push(Span { step: at, worker: number, from, to: Instant::now() });
@@ -267,13 +281,13 @@ impl Run<'_> {
     }
 
     /// Where the inputs and outputs of a map begin.
-    fn ends<'w>(&self, code: &MapCode, own: &'w mut Worker) -> (&'w mut Vec<*const u8>, &'w [*mut u8]) {
+    fn ends<'w>(&self, code: &MapCode, own: &'w mut Worker) -> (&'w mut Vec<Origin>, &'w [*mut u8]) {
         let Worker { inputs, outputs, .. } = own;
         inputs.clear();
         outputs.clear();
         inputs.extend(code.inputs.iter().map(|input| {
             let start: *const u8 = self.pointers[input.buffer];
-            start.wrapping_add(input.offset * input.dtype.size())
+            Origin { start: start.wrapping_add(input.offset * input.dtype.size()), first: 0 }
         }));
         outputs.extend(code.outputs.iter().map(|output| self.pointers[output.buffer]));
         (inputs, outputs)

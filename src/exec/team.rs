@@ -2,9 +2,14 @@
 //!
 //! A run never waits for a helper that has not come: whoever is there takes the shares, so a helper that the system does not
 //! let run costs its help and no more. A helper *enters* a run, which keeps the run's memory alive until it leaves.
+//!
+//! A helper that panics leaves like any other and lives on; the caller, once all have left, panics with what it had to say.
 
+use super::MOST_THREADS;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// What a run asks the helpers to do.
@@ -69,12 +74,24 @@ impl Bell {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it holds one of these.
+    // What these hold is whole at any time.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        // A caller panicked in a run of its own; the helpers are as they were.
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// How long a helper looks out for the next run: longer than a training loop takes to load a batch.
 const BETWEEN_RUNS: Duration = Duration::from_micros(200);
+
+/// What a panic says.
+type Panic = Box<dyn Any + Send>;
 
 struct Team {
     // Held by the run that the helpers belong to; the number of helpers there are.
@@ -83,6 +100,8 @@ struct Team {
     // Number of the open run, or of the last: a helper enters each once. Odd while a run is open.
     opened: AtomicUsize,
     entered: AtomicUsize,
+    // What a helper of the open run has panicked with.
+    panicked: Mutex<Option<Panic>>,
     call: Bell,
     left: Bell,
     // Runs of all executables that are on their way.
@@ -94,6 +113,7 @@ static TEAM: Team = Team {
     job: Mutex::new(None),
     opened: AtomicUsize::new(0),
     entered: AtomicUsize::new(0),
+    panicked: Mutex::new(None),
     call: Bell::new(),
     left: Bell::new(),
     running: AtomicUsize::new(0),
@@ -101,27 +121,45 @@ static TEAM: Team = Team {
 
 /// Calls `work(data, 0)` here and `work(data, 1)`, … in helpers, as far as they come; returns when all have left.
 ///
-/// Helpers that belong to another run are not waited for: the work is then done by the caller alone.
+/// Helpers that belong to another run are not waited for: the work is then done by the caller alone. A call that panics
+/// must let the others end: this then panics likewise, when all have left.
 ///
 /// # Safety
 /// `work` may be called with `data` by several threads at once, each with its own number below `workers`, until this
-/// returns.
+/// returns or panics.
 pub(super) unsafe fn together(data: *const (), work: unsafe fn(*const (), usize), workers: usize) {
-    let alone = TEAM.running.fetch_add(1, Ordering::Relaxed) > 0;
-    let helpers = if workers > 1 && !alone { TEAM.helpers.try_lock().ok() } else { None };
-    match helpers {
-        Some(mut helpers) => {
-            *helpers = start_missing(*helpers, workers - 1);
-            open(Job { data, work, workers });
-            // SAFETY: the caller's.
-            unsafe { work(data, 0) };
-            close();
-            drop(helpers);
-        }
+    let (_running, alone) = Running::begin();
+    let workers = workers.min(MOST_THREADS);
+    let helpers = if workers > 1 && !alone { try_lock(&TEAM.helpers) } else { None };
+    let Some(mut helpers) = helpers else {
         // SAFETY: the caller's.
-        None => unsafe { work(data, 0) },
+        return unsafe { work(data, 0) };
+    };
+    *helpers = start_missing(*helpers, workers - 1);
+    let open = Open::new(Job { data, work, workers });
+    // SAFETY: the caller's.
+    unsafe { work(data, 0) };
+    let panicked = open.close();
+    drop(helpers);
+    if let Some(panic) = panicked {
+        resume_unwind(panic);
     }
-    TEAM.running.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// A run that is on its way, until dropped.
+struct Running;
+
+impl Running {
+    /// Also whether there is another one.
+    fn begin() -> (Running, bool) {
+        (Running, TEAM.running.fetch_add(1, Ordering::Relaxed) > 0)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        TEAM.running.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Calls `body` here and in helpers, as far as they come, `workers` times at most; returns when all calls have.
@@ -150,20 +188,41 @@ fn start_missing(have: usize, wanted: usize) -> usize {
     started
 }
 
-fn open(job: Job) {
-    *lock(&TEAM.job) = Some(job);
-    TEAM.opened.fetch_add(1, Ordering::SeqCst);
-    TEAM.call.ring();
+/// A run that helpers may enter. Whichever way the caller leaves it, none is left behind in it.
+struct Open;
+
+impl Open {
+    fn new(job: Job) -> Open {
+        *lock(&TEAM.job) = Some(job);
+        TEAM.opened.fetch_add(1, Ordering::SeqCst);
+        TEAM.call.ring();
+        Open
+    }
+
+    /// Returns when all helpers have left: with the panic of one of them, if there was any.
+    fn close(self) -> Option<Panic> {
+        let panicked = Open::shut();
+        std::mem::forget(self);
+        panicked
+    }
+
+    fn shut() -> Option<Panic> {
+        // No helper enters from here on, since the number is even.
+        {
+            let mut job = lock(&TEAM.job);
+            *job = None;
+            TEAM.opened.fetch_add(1, Ordering::SeqCst);
+        }
+        TEAM.left.wait(Duration::from_micros(50), || TEAM.entered.load(Ordering::SeqCst) == 0);
+        lock(&TEAM.panicked).take()
+    }
 }
 
-fn close() {
-    // No helper enters from here on, since the number is even.
-    {
-        let mut job = lock(&TEAM.job);
-        *job = None;
-        TEAM.opened.fetch_add(1, Ordering::SeqCst);
+impl Drop for Open {
+    fn drop(&mut self) {
+        // The caller panics itself, which is what its own caller hears of.
+        drop(Open::shut());
     }
-    TEAM.left.wait(Duration::from_micros(50), || TEAM.entered.load(Ordering::SeqCst) == 0);
 }
 
 fn help(number: usize) {
@@ -184,7 +243,10 @@ fn help(number: usize) {
         if let Some(job) = job {
             if number < job.workers {
                 // SAFETY: the run waits until this helper has left, and no other has its number.
-                unsafe { (job.work)(job.data, number) };
+                let work = AssertUnwindSafe(|| unsafe { (job.work)(job.data, number) });
+                if let Err(panic) = catch_unwind(work) {
+                    *lock(&TEAM.panicked) = Some(panic);
+                }
             }
             if TEAM.entered.fetch_sub(1, Ordering::SeqCst) == 1 {
                 TEAM.left.ring();
@@ -192,3 +254,6 @@ fn help(number: usize) {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -3,6 +3,7 @@
 use super::arena::Arena;
 use super::commit::Bounds;
 use super::team::Bell;
+use crate::kernel::map::Origin;
 use crate::plan::{ALIGNMENT, Phase, Plan, Step, StepKind};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Worker {
     scratch: Arena,
-    pub inputs: Vec<*const u8>,
+    pub inputs: Vec<Origin>,
     pub outputs: Vec<*mut u8>,
     /// To bound what a commit will write.
     pub bounds: Bounds,
@@ -66,7 +67,7 @@ pub(super) struct Workers {
     each: Vec<UnsafeCell<Worker>>,
     // For each share, the phase in which it was taken last, counting from 1.
     taken: Vec<OwnLine>,
-    // Shares done since the run began.
+    // Shares done since the run began, and whether one of them has failed.
     done: OwnLine,
     // For each phase, the shares done when it ends.
     ends: Vec<usize>,
@@ -81,6 +82,9 @@ struct OwnLine(AtomicUsize);
 unsafe impl Sync for Workers {}
 // SAFETY: the pointers in a worker's lists are only followed during a run, which sets them.
 unsafe impl Send for Workers {}
+
+/// The bit of `done` that says that a share has panicked: more than any number of shares, so whoever waits goes on.
+const FAILED: usize = 1 << (usize::BITS - 1);
 
 /// How long a worker looks out for the others at the end of a phase.
 const BETWEEN_PHASES: Duration = Duration::from_micros(30);
@@ -138,24 +142,39 @@ impl Workers {
         unsafe { &mut *self.each[number].get() }
     }
 
-    /// Runs the shares of a phase that no one else has taken, this worker's own first, and waits for the rest.
-    pub fn phase(&self, index: usize, phase: &Phase, number: usize, mut run: impl FnMut(usize)) {
+    /// Runs the shares of a phase that no one else has taken, this worker's own first, and waits for the rest. Gives
+    /// whether the run goes on: where a share panics, what others made of this phase is not whole.
+    #[must_use]
+    pub fn phase(&self, index: usize, phase: &Phase, number: usize, mut run: impl FnMut(usize)) -> bool {
         let first = phase.shares * number / self.each.len();
         for offset in 0..phase.shares {
             let share = (first + offset) % phase.shares;
             if self.take(share, index + 1) {
+                let taken = Taken(self);
                 run(share);
+                std::mem::forget(taken);
                 if self.done.0.fetch_add(1, Ordering::AcqRel) + 1 == self.ends[index] {
                     PHASE_ENDED.ring();
                 }
             }
         }
         PHASE_ENDED.wait(BETWEEN_PHASES, || self.done.0.load(Ordering::Acquire) >= self.ends[index]);
+        self.done.0.load(Ordering::Relaxed) & FAILED == 0
     }
 
     fn take(&self, share: usize, phase: usize) -> bool {
         let taken = &self.taken[share].0;
         let before = taken.load(Ordering::Relaxed);
         before < phase && taken.compare_exchange(before, phase, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// A share that was taken: dropped before it is done, it has failed, and nobody is to wait for it.
+struct Taken<'w>(&'w Workers);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.done.0.fetch_or(FAILED, Ordering::AcqRel);
+        PHASE_ENDED.ring();
     }
 }

@@ -30,6 +30,6 @@ pub use parse::parse;
 pub use print::{print, print_with_origins};
 pub use rebuild::Rebuild;
 pub(crate) use tensor::element_count;
-pub use tensor::{Element, Literal, Tensor, TensorData, TensorError};
+pub use tensor::{Element, Literal, Tensor, TensorData, TensorDataMut, TensorError};
 pub use types::{Bindings, Dim, Shape, Symbol, TensorType, UnboundSymbol};
 pub use verify::{CHECKS, Check, verify};

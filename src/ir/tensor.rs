@@ -15,8 +15,60 @@ pub enum TensorData {
     Bool(Vec<bool>),
 }
 
-/// A Rust type that can be the element of a tensor.
-pub trait Element: Copy + Send + Sync + 'static {
+/// The elements of a tensor, to be written: their number and their type stay as they are.
+///
+/// ```
+/// use foldgrad::{Tensor, ir::TensorDataMut};
+/// let mut t = Tensor::vector(vec![1.0f32, 2.0]);
+/// if let TensorDataMut::F32(data) = t.data_mut() {
+///     data[1] = 5.0;
+/// }
+/// assert_eq!(t.to_f64(), [1.0, 5.0]);
+/// ```
+///
+/// The buffer itself cannot be replaced:
+///
+/// ```compile_fail
+/// use foldgrad::{Tensor, ir::TensorData};
+/// let mut t = Tensor::vector(vec![1.0f32, 2.0]);
+/// *t.data_mut() = TensorData::F32(Vec::new());
+/// ```
+#[derive(Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum TensorDataMut<'a> {
+    F32(&'a mut [f32]),
+    F64(&'a mut [f64]),
+    I32(&'a mut [i32]),
+    Bool(&'a mut [bool]),
+}
+
+mod sealed {
+    /// Keeps [`Element`](super::Element) to the types for which `exec` knows what lies in memory.
+    pub trait Sealed {}
+}
+
+/// A Rust type that can be the element of a tensor: `f32`, `f64`, `i32` and `bool`.
+///
+/// There are no others, since memory is read and written as what [`Element::DTYPE`] says:
+///
+/// ```compile_fail,E0277
+/// use foldgrad::ir::{DType, Element, TensorData};
+/// #[derive(Clone, Copy)]
+/// struct Wide([u64; 1024]);
+/// impl Element for Wide {
+///     const DTYPE: DType = DType::F32;
+///     fn wrap(data: Vec<Self>) -> TensorData {
+///         TensorData::F32(vec![0.0; data.len()])
+///     }
+///     fn slice(_: &TensorData) -> Option<&[Self]> {
+///         None
+///     }
+///     fn slice_mut(_: &mut TensorData) -> Option<&mut [Self]> {
+///         None
+///     }
+/// }
+/// ```
+pub trait Element: sealed::Sealed + Copy + Send + Sync + 'static {
     /// The matching [`DType`].
     const DTYPE: DType;
     /// Wraps a buffer.
@@ -28,20 +80,46 @@ pub trait Element: Copy + Send + Sync + 'static {
 }
 
 macro_rules! elements {
-    ($($ty:ty => $variant:ident),*) => {$(
-        impl Element for $ty {
-            const DTYPE: DType = DType::$variant;
-            fn wrap(data: Vec<Self>) -> TensorData { TensorData::$variant(data) }
-            fn slice(data: &TensorData) -> Option<&[Self]> {
-                match data { TensorData::$variant(data) => Some(data), _ => None }
+    ($($ty:ty => $variant:ident),*) => {
+        $(
+            impl sealed::Sealed for $ty {}
+            impl Element for $ty {
+                const DTYPE: DType = DType::$variant;
+                fn wrap(data: Vec<Self>) -> TensorData { TensorData::$variant(data) }
+                fn slice(data: &TensorData) -> Option<&[Self]> {
+                    match data { TensorData::$variant(data) => Some(data), _ => None }
+                }
+                fn slice_mut(data: &mut TensorData) -> Option<&mut [Self]> {
+                    match data { TensorData::$variant(data) => Some(data), _ => None }
+                }
             }
-            fn slice_mut(data: &mut TensorData) -> Option<&mut [Self]> {
-                match data { TensorData::$variant(data) => Some(data), _ => None }
+        )*
+
+        impl TensorData {
+            /// Element type.
+            pub fn dtype(&self) -> DType {
+                match self { $(TensorData::$variant(_) => DType::$variant),* }
+            }
+
+            /// Number of elements.
+            pub fn len(&self) -> usize {
+                match self { $(TensorData::$variant(data) => data.len()),* }
+            }
+
+            fn as_mut(&mut self) -> TensorDataMut<'_> {
+                match self { $(TensorData::$variant(data) => TensorDataMut::$variant(data)),* }
             }
         }
-    )*};
+    };
 }
 elements!(f32 => F32, f64 => F64, i32 => I32, bool => Bool);
+
+impl TensorData {
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
 /// A tensor could not be made from what was given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +144,8 @@ pub enum TensorError {
     },
 }
 
-/// A shape and a row-major buffer.
+/// A shape and a row-major buffer, which has as many elements as the shape: none of its functions can change the one
+/// without the other.
 ///
 /// ```
 /// use foldgrad::Tensor;
@@ -83,20 +162,30 @@ pub struct Tensor {
 
 impl Tensor {
     /// A tensor of that shape over `data`, in row-major order.
+    ///
+    /// # Errors
+    /// Another number of elements than the shape has.
     pub fn new<E: Element>(shape: impl Into<Vec<usize>>, data: Vec<E>) -> Result<Tensor, TensorError> {
-        let shape = shape.into();
-        let expected = element_count(&shape).ok_or_else(|| TensorError::TooLarge { shape: shape.clone() })?;
-        if expected != data.len() {
-            return Err(TensorError::Length { shape, expected, found: data.len() });
-        }
-        Ok(Tensor { shape, data: E::wrap(data) })
+        Tensor::from_data(shape, E::wrap(data))
     }
 
-    /// A tensor of that shape over `data`, which has as many elements.
-    pub(crate) fn from_parts(shape: Vec<usize>, data: TensorData) -> Tensor {
-        let tensor = Tensor { shape, data };
-        debug_assert_eq!(element_count(&tensor.shape), Some(tensor.len()));
-        tensor
+    /// [`Tensor::new`] over a buffer whose element type is known when the program runs: what every reader of a file
+    /// ends in.
+    ///
+    /// ```
+    /// use foldgrad::{Tensor, ir::{TensorData, TensorError}};
+    /// assert_eq!(Tensor::from_data([2], TensorData::I32(vec![3, 4]))?, Tensor::vector(vec![3, 4]));
+    /// let short = Tensor::from_data([2, 2], TensorData::Bool(vec![true]));
+    /// assert_eq!(short, Err(TensorError::Length { shape: vec![2, 2], expected: 4, found: 1 }));
+    /// # Ok::<(), TensorError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Another number of elements than the shape has.
+    pub fn from_data(shape: impl Into<Vec<usize>>, data: TensorData) -> Result<Tensor, TensorError> {
+        let shape = shape.into();
+        fits(&shape, data.len())?;
+        Ok(Tensor { shape, data })
     }
 
     /// A rank-1 tensor.
@@ -147,12 +236,7 @@ impl Tensor {
 
     /// Element type.
     pub fn dtype(&self) -> DType {
-        match self.data {
-            TensorData::F32(_) => DType::F32,
-            TensorData::F64(_) => DType::F64,
-            TensorData::I32(_) => DType::I32,
-            TensorData::Bool(_) => DType::Bool,
-        }
+        self.data.dtype()
     }
 
     /// Size of each dimension.
@@ -162,12 +246,7 @@ impl Tensor {
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        match &self.data {
-            TensorData::F32(data) => data.len(),
-            TensorData::F64(data) => data.len(),
-            TensorData::I32(data) => data.len(),
-            TensorData::Bool(data) => data.len(),
-        }
+        self.data.len()
     }
 
     /// Whether there are no elements.
@@ -185,9 +264,9 @@ impl Tensor {
         &self.data
     }
 
-    /// The buffer, mutably; its length and type cannot change.
-    pub fn data_mut(&mut self) -> &mut TensorData {
-        &mut self.data
+    /// The elements, mutably.
+    pub fn data_mut(&mut self) -> TensorDataMut<'_> {
+        self.data.as_mut()
     }
 
     /// The buffer, taken out of the tensor.
@@ -223,10 +302,7 @@ impl Tensor {
     /// The same elements under another shape of equal size.
     pub fn reshape(mut self, shape: impl Into<Vec<usize>>) -> Result<Tensor, TensorError> {
         let shape = shape.into();
-        let expected = element_count(&shape).ok_or_else(|| TensorError::TooLarge { shape: shape.clone() })?;
-        if expected != self.len() {
-            return Err(TensorError::Length { shape, expected, found: self.len() });
-        }
+        fits(&shape, self.len())?;
         self.shape = shape;
         Ok(self)
     }
@@ -240,9 +316,19 @@ impl Tensor {
     }
 }
 
-/// The product of a shape, unless it overflows.
+/// The product of a shape. `None` if it overflows, or would if no size were 0: then the product of some of the sizes does.
 pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size))
+    let least = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size.max(1)))?;
+    Some(if shape.contains(&0) { 0 } else { least })
+}
+
+/// Whether a tensor of that shape has so many elements.
+fn fits(shape: &[usize], found: usize) -> Result<(), TensorError> {
+    match element_count(shape) {
+        None => Err(TensorError::TooLarge { shape: shape.to_vec() }),
+        Some(expected) if expected != found => Err(TensorError::Length { shape: shape.to_vec(), expected, found }),
+        Some(_) => Ok(()),
+    }
 }
 
 /// A constant's value inside an op: cheap to clone, compared and hashed by its bits (so `-0.0` and `0.0` differ).

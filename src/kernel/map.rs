@@ -1,17 +1,37 @@
 //! Fused element-wise programs: chunk by chunk, each instruction runs over a chunk that stays in the first-level cache.
 
 use super::claim::{claim, fetch};
-use super::simd::Level;
+use super::simd::{Level, OverMemory};
 use super::{Real, math, native};
 use crate::ir::DType;
 use crate::ops::{Binary, Compare, Unary};
 use crate::plan::{CHUNK, CHUNK_BYTES, MapCode, MapInstruction, MapOp, Pattern, Slot, Then};
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
-/// The memory of one run of a map: one pointer for each input (at its offset), one for each output, and scratch for
+/// Where an input of a map lies: its element number `first` is at `start`. Other than 0, where only a part of the input is
+/// in memory, it is that of an input of pattern `Full`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub start: *const u8,
+    pub first: usize,
+}
+
+impl Origin {
+    /// Element `at`, which is not before the first; `size` is that of an element.
+    ///
+    /// # Safety
+    /// The element lies within, or just behind, the memory that `start` leads to.
+    #[inline(always)]
+    pub(super) unsafe fn element(self, at: usize, size: usize) -> *const u8 {
+        // SAFETY: the caller's.
+        unsafe { self.start.add((at - self.first) * size) }
+    }
+}
+
+/// The memory of one run of a map: one origin for each input (at its offset), one pointer for each output, and scratch for
 /// one chunk of each input and scratch slot.
 pub(crate) struct MapMemory<'a> {
-    pub inputs: &'a [*const u8],
+    pub inputs: &'a [Origin],
     pub outputs: &'a [*mut u8],
     pub scratch: *mut u8,
 }
@@ -24,7 +44,8 @@ pub(crate) struct MapMemory<'a> {
 /// pattern `Full` at the same element, in which case the output is copied from scratch. No one else touches these
 /// elements of the outputs.
 pub(crate) unsafe fn run(level: Level, map: &MapCode, memory: &MapMemory<'_>, stretches: Stretches) {
-    level.dispatch(Run { level, map, memory, stretches });
+    // SAFETY: the caller's.
+    unsafe { level.dispatch_over_memory(Run { level, map, memory, stretches }) };
 }
 
 struct Run<'a> {
@@ -34,11 +55,11 @@ struct Run<'a> {
     stretches: Stretches,
 }
 
-impl WithSimd for Run<'_> {
-    type Output = ();
-
+impl OverMemory for Run<'_> {
+    /// # Safety
+    /// As [`run`].
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    unsafe fn run<S: Simd>(self, simd: S) {
         let Run { level, map, memory, stretches } = self;
         let inputs = map.inputs.iter().enumerate();
         for (index, _) in inputs.filter(|(_, input)| input.pattern == Pattern::Scalar && map.native.is_none()) {
@@ -48,7 +69,7 @@ impl WithSimd for Run<'_> {
         for stretch in 0..stretches.count {
             let first = stretches.first + stretch * stretches.stride;
             if let Some(native) = &map.native {
-                // SAFETY: the caller of `run` vouches for the pointers over the stretches.
+                // SAFETY: the caller vouches for the pointers over the stretches.
                 unsafe {
                     match native.dtype {
                         DType::F32 => native::run::<S, f32>(simd, native, memory, first, stretches.len),
@@ -67,11 +88,11 @@ impl WithSimd for Run<'_> {
                     let full = map.inputs.iter().zip(memory.inputs).filter(|(input, _)| input.pattern == Pattern::Full);
                     for (input, from) in full {
                         let (next, size) = (start + AHEAD * stretches.stride, input.dtype.size());
-                        fetch(from.wrapping_add(next * size), CHUNK.min(stretches.len) * size);
+                        fetch(from.start.wrapping_add((next - from.first) * size), CHUNK.min(stretches.len) * size);
                     }
                 }
                 let chunk = Chunk { level, map, memory, start, len: CHUNK.min(first + stretches.len - start) };
-                // SAFETY: the caller of `run` vouches for the pointers over the stretches.
+                // SAFETY: the caller vouches for the pointers over the stretches.
                 unsafe { chunk.run(simd) };
             }
         }
@@ -96,7 +117,7 @@ pub(crate) struct Stretches {
 unsafe fn repeat_scalar(map: &MapCode, memory: &MapMemory<'_>, index: usize) {
     // SAFETY: the caller's; one chunk of scratch belongs to each input.
     unsafe {
-        let (from, to) = (memory.inputs[index], memory.scratch.add(index * CHUNK_BYTES));
+        let (from, to) = (memory.inputs[index].start, memory.scratch.add(index * CHUNK_BYTES));
         match map.inputs[index].dtype {
             DType::F32 | DType::I32 => fill(from.cast::<u32>(), to.cast::<u32>(), CHUNK),
             DType::F64 => fill(from.cast::<u64>(), to.cast::<u64>(), CHUNK),
@@ -122,7 +143,7 @@ impl Chunk<'_> {
         unsafe {
             for (index, input) in self.map.inputs.iter().enumerate() {
                 if let Pattern::Middle { period, repeat } = input.pattern {
-                    let (from, to) = (self.memory.inputs[index], self.memory.scratch.add(index * CHUNK_BYTES));
+                    let (from, to) = (self.memory.inputs[index].start, self.memory.scratch.add(index * CHUNK_BYTES));
                     match input.dtype {
                         DType::F32 | DType::I32 => self.gather::<u32>(from.cast(), to.cast(), period, repeat),
                         DType::F64 => self.gather::<u64>(from.cast(), to.cast(), period, repeat),
@@ -195,7 +216,7 @@ impl Chunk<'_> {
         unsafe {
             match slot {
                 Slot::Input(index) => match self.map.inputs[index].pattern {
-                    Pattern::Full => self.memory.inputs[index].add(self.start * size).cast_mut().cast(),
+                    Pattern::Full => self.memory.inputs[index].element(self.start, size).cast_mut().cast(),
                     _ => self.memory.scratch.add(index * CHUNK_BYTES).cast(),
                 },
                 Slot::Scratch(index) => self.memory.scratch.add((inputs + index) * CHUNK_BYTES).cast(),

@@ -2,7 +2,7 @@
 
 use super::Real;
 use super::claim::claim;
-use super::map::MapMemory;
+use super::map::{MapMemory, Origin};
 use crate::plan::{Native, Program};
 use pulp::Simd;
 
@@ -16,9 +16,13 @@ const AHEAD: usize = 512;
 /// As [`map::run`](super::map::run), for these elements.
 #[inline(always)]
 pub(super) unsafe fn run<S: Simd, T: Real>(simd: S, native: &Native, memory: &MapMemory<'_>, first: usize, len: usize) {
-    let [gradient, rate, velocity, momentum, parameter] = native.inputs.map(|input| memory.inputs[input].cast::<T>());
+    let [gradient, rate, velocity, momentum, parameter] = native.inputs.map(|input| memory.inputs[input]);
+    let [rate, momentum] = [rate, momentum].map(|scalar| scalar.start.cast::<T>());
+    // A velocity that is not used is a scalar, and not followed.
+    let [gradient, velocity, parameter] = [gradient, velocity, parameter]
+        .map(|Origin { start, first: at_start }| start.cast::<T>().wrapping_add(first - at_start));
     let [next_velocity, next_parameter] = native.outputs.map(|output| memory.outputs[output].cast::<T>());
-    let at = |of: *const T, i: usize| of.wrapping_add(first + i);
+    let at = |of: *const T, i: usize| of.wrapping_add(i);
     let to = |of: *mut T, i: usize| of.wrapping_add(first + i);
     let lanes = T::lanes::<S>();
     // SAFETY: the caller's; scalars have one element.

@@ -42,12 +42,42 @@ impl Level {
         self.0.dispatch(kernel)
     }
 
+    /// Runs a kernel over memory that it holds pointers to.
+    ///
+    /// # Safety
+    /// The kernel's own: see where it implements [`OverMemory`].
+    pub(crate) unsafe fn dispatch_over_memory<K: OverMemory>(self, kernel: K) {
+        self.0.dispatch(Vouched(kernel));
+    }
+
     /// Runs `body`, which must be an `#[inline(always)]` closure, compiled for this level.
     ///
     /// A closure handed to pulp itself would be called through a shim that is not inlined, and so compiled for the
     /// baseline instruction set only.
     pub(crate) fn vectorise(self, body: impl FnMut()) {
         self.dispatch(Vectorised(body));
+    }
+}
+
+/// A kernel that holds pointers. To make one is safe, to run it is not.
+pub(crate) trait OverMemory {
+    /// Runs it; `#[inline(always)]`, so that it is compiled for the vectors of `simd`.
+    ///
+    /// # Safety
+    /// The memory behind its pointers is as the kernel wants it.
+    unsafe fn run<S: Simd>(self, simd: S);
+}
+
+/// A kernel for whose memory someone has vouched.
+struct Vouched<K>(K);
+
+impl<K: OverMemory> WithSimd for Vouched<K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // SAFETY: only `dispatch_over_memory` makes one of these, whose caller vouches for the memory.
+        unsafe { self.0.run(simd) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Initial values of variables, with Keras's formulas.
 
 use super::VariableKind;
-use crate::ir::{DType, Tensor, TensorData};
+use crate::ir::{DType, Tensor, TensorDataMut};
 use crate::random::{GAMMA, Stream, mix};
 
 /// How a variable starts. Fans are Keras's: of a kernel `[in, out]`, `in` and `out`.
@@ -154,9 +154,9 @@ fn normal_of_variance(stream: &mut Stream, variance: f64, shape: &[usize], float
 fn filled(float: DType, shape: &[usize], mut entry: impl FnMut() -> f64) -> Tensor {
     let mut tensor = Tensor::zeros(float, shape);
     match tensor.data_mut() {
-        TensorData::F32(data) => data.iter_mut().for_each(|value| *value = entry() as f32),
-        TensorData::F64(data) => data.iter_mut().for_each(|value| *value = entry()),
-        TensorData::I32(_) | TensorData::Bool(_) => {}
+        TensorDataMut::F32(data) => data.iter_mut().for_each(|value| *value = entry() as f32),
+        TensorDataMut::F64(data) => data.iter_mut().for_each(|value| *value = entry()),
+        TensorDataMut::I32(_) | TensorDataMut::Bool(_) => {}
     }
     tensor
 }

@@ -5,7 +5,7 @@
 //! after the layer and operand that read it (`dense/kernel`). The nodes themselves are kept as the [recipe](Weighted::recipe):
 //! a graph from the weights as trained to the weights as folded.
 
-use crate::ir::{Bindings, Builder, DType, Diagnostics, Graph, NodeId, Rebuild, Tensor, TensorData, Value};
+use crate::ir::{Bindings, Builder, Diagnostics, Graph, NodeId, Rebuild, Value};
 use crate::op::{Op, Role};
 use crate::reference::{Array, EvalError};
 use crate::rewrite::{Evaluator, Weights, trimmed, weights_of};
@@ -128,7 +128,9 @@ fn evaluated(recipe: &Graph, weights: &Weights) -> Result<Weights, EvalError> {
     let mut values = Weights::new();
     for (name, value) in recipe.outputs() {
         let Some(number) = numbered.get(value) else { continue };
-        values.insert(name.to_owned(), rounded(evaluator.array(number), recipe.ty(value).dtype));
+        let tensor = evaluator.array(number).to_tensor(recipe.ty(value).dtype);
+        let tensor = tensor.unwrap_or_else(|error| unreachable!("an evaluated array fills its shape: {error}"));
+        values.insert(name.to_owned(), tensor);
     }
     Ok(values)
 }
@@ -150,18 +152,6 @@ fn fed(recipe: &Graph, weights: &Weights) -> Evaluator<f64> {
         evaluator.feed(name, Arc::new(Array::from_tensor(tensor)));
     }
     evaluator
-}
-
-/// An f64 array as a tensor of its own type.
-fn rounded(array: &Array<f64>, dtype: DType) -> Tensor {
-    let shape = array.shape().to_vec();
-    let data = match array {
-        Array::Real(array) if dtype == DType::F32 => TensorData::F32(array.data.iter().map(|&x| x as f32).collect()),
-        Array::Real(array) => TensorData::F64(array.data.clone()),
-        Array::Int(array) => TensorData::I32(array.data.clone()),
-        Array::Bool(array) => TensorData::Bool(array.data.clone()),
-    };
-    Tensor::from_parts(shape, data)
 }
 
 /// The weight values that the rest of the graph reads, under the names that they get.

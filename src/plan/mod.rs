@@ -48,7 +48,7 @@ pub(crate) use view::View;
 pub(crate) use watch::Watch;
 pub use work::Work;
 
-use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol};
+use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, element_count};
 use crate::op::Role;
 use std::collections::HashMap;
 
@@ -271,7 +271,7 @@ impl Plan {
 const MOST_BYTES: usize = isize::MAX as usize / 64;
 
 /// Whether the system would give a value that much memory: constants are written out while the plan is made.
-fn is_available(bytes: usize) -> bool {
+pub(crate) fn is_available(bytes: usize) -> bool {
     const LARGE: usize = 1 << 30;
     bytes < LARGE || Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }
@@ -286,7 +286,7 @@ fn concrete_shapes(graph: &Graph, bindings: &Bindings) -> Result<Vec<Vec<Vec<usi
                 PlanError::Unbound { source, node, shape }
             };
             let shape = ty.shape.resolve(bindings).map_err(unbound)?;
-            let bytes = shape.iter().try_fold(ty.dtype.size(), |bytes, &size| bytes.checked_mul(size));
+            let bytes = element_count(&shape).and_then(|count| count.checked_mul(ty.dtype.size()));
             match bytes.and_then(|bytes| total.checked_add(bytes)).filter(|&sum| sum <= MOST_BYTES) {
                 Some(sum) if is_available(sum - total) => {
                     total = sum;

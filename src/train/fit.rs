@@ -10,6 +10,7 @@ use super::trainer::{Compiled, Stage, Sums, Trainer};
 use crate::exec::{Cause, RunError};
 use crate::ir::Tensor;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
 /// The order in which an epoch visits the examples.
@@ -90,6 +91,10 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`fit`](Trainer::fit).
+    ///
+    /// # Panics
+    /// As `observe` does. The weights are then those after the last finished step, and training can go on. (Should a kernel
+    /// panic, which is a mistake of ours, they are those after some step of this call, or as they were before it.)
     pub fn fit_with(
         &mut self,
         examples: &Examples,
@@ -109,7 +114,7 @@ impl Trainer {
         for batch in [full, short].into_iter().filter(|&batch| batch > 0) {
             self.check_batch(batch, count, fit.batch_size)?;
         }
-        let mut reporter = Reporter::new(fit.progress, self.epochs_done + fit.epochs);
+        let mut reporter = Reporter::new(fit.progress, self.epochs_done.saturating_add(fit.epochs));
         let mut tell = |event: Event<'_>| {
             reporter.show(&event);
             observe(event)
@@ -118,9 +123,13 @@ impl Trainer {
         // The executable holds the state from the first step to the last.
         let mut compiled = self.take_compiled(Stage::Training, full)?;
         let mut states = self.weights.lend(compiled.run.plan().states());
-        let outcome = self.epochs(examples, fit, (&mut compiled, &mut states), &mut tell, &mut history);
+        let epochs = || self.epochs(examples, fit, (&mut compiled, &mut states), &mut tell, &mut history);
+        let outcome = catch_unwind(AssertUnwindSafe(epochs));
+        // Refused where a kernel has panicked: `states` are then as they were when they were held last. Where evaluation
+        // has panicked, nothing is lent.
         let released = compiled.run.release(&mut states);
         self.weights.give_back(compiled.run.plan().states(), states);
+        let outcome = outcome.unwrap_or_else(|panic| resume_unwind(panic));
         self.keep_compiled(Stage::Training, full, compiled);
         released?;
         outcome.map(|()| history)

@@ -86,7 +86,7 @@ impl Trainer {
                     let sizes = ty.shape.iter().skip(1).map(|dim| dim.known().unwrap_or(1));
                     let mut tensor =
                         Tensor::zeros(ty.dtype, std::iter::once(batch.len()).chain(sizes).collect::<Vec<_>>());
-                    samples.gather(batch, &mut tensor, self.options.threads);
+                    samples.gather(batch, &mut tensor, self.options.workers());
                     tensor
                 })
                 .collect();

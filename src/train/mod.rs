@@ -29,6 +29,8 @@ mod history;
 mod loss;
 mod metric;
 mod optimizer;
+#[cfg(test)]
+mod panics;
 mod progress;
 mod samples;
 mod shuffle;

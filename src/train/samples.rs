@@ -3,7 +3,7 @@
 use super::TrainError;
 use crate::data::ImageSet;
 use crate::exec::on_workers;
-use crate::ir::{DType, Tensor, TensorData};
+use crate::ir::{DType, Tensor, TensorData, TensorDataMut as Out};
 use crate::kernel::{Level, Real, bytes};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ impl Samples {
     /// The rows of a tensor: its first axis counts the examples.
     ///
     /// # Errors
-    /// A scalar, which has no first axis.
+    /// A scalar, which has no first axis; more examples than [`u32::MAX`].
     pub fn new(tensor: Tensor) -> Result<Samples, TrainError> {
         let Some((&len, shape)) = tensor.shape().split_first() else {
             return Err(TrainError::Examples(
@@ -36,13 +36,14 @@ impl Samples {
             ));
         };
         let shape = shape.to_vec();
-        Ok(Samples { shape, len, data: Arc::new(Data::Values(tensor.into_data())) })
+        Samples { shape, len, data: Arc::new(Data::Values(tensor.into_data())) }.counted()
     }
 
     /// Bytes that stand for `byte / divisor`, each example of that shape.
     ///
     /// # Errors
-    /// A number of bytes that is no multiple of an example's; a divisor that is 0 or not finite.
+    /// A number of bytes that is no multiple of an example's; a divisor that is 0 or not finite; more examples than
+    /// [`u32::MAX`].
     pub fn bytes(bytes: Vec<u8>, shape: &[usize], divisor: f64) -> Result<Samples, TrainError> {
         let each = shape.iter().try_fold(1usize, |each, &size| each.checked_mul(size)).unwrap_or(0);
         if each == 0 || !bytes.len().is_multiple_of(each) {
@@ -57,7 +58,16 @@ impl Samples {
             return Err(TrainError::Setting { name: "the divisor of the bytes", value: divisor.to_string(), help });
         }
         let len = bytes.len() / each;
-        Ok(Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Bytes { bytes, divisor }) })
+        Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Bytes { bytes, divisor }) }.counted()
+    }
+
+    /// Refuses more examples than batches can name.
+    fn counted(self) -> Result<Samples, TrainError> {
+        if u32::try_from(self.len).is_ok() {
+            return Ok(self);
+        }
+        let message = format!("{} examples are more than {}; give fewer at a time", self.len, u32::MAX);
+        Err(TrainError::Examples(message))
     }
 
     /// The pixels of an image set, scaled to [0, 1].
@@ -122,25 +132,25 @@ impl Samples {
         let pick = Pick { rows, each: self.shape.iter().product::<usize>().max(1), threads };
         match (&*self.data, batch.data_mut()) {
             // A quotient of f32 is the nearest float, as the quotient of f64 rounded to f32 is.
-            (Data::Bytes { bytes, divisor }, TensorData::F32(out)) if f64::from(*divisor as f32) == *divisor => {
+            (Data::Bytes { bytes, divisor }, Out::F32(out)) if f64::from(*divisor as f32) == *divisor => {
                 pick.divide(bytes, *divisor as f32, out);
             }
-            (Data::Bytes { bytes, divisor }, TensorData::F32(out)) => {
+            (Data::Bytes { bytes, divisor }, Out::F32(out)) => {
                 pick.convert(bytes, out, |byte| (f64::from(byte) / divisor) as f32);
             }
-            (Data::Bytes { bytes, divisor }, TensorData::F64(out)) => pick.divide(bytes, *divisor, out),
-            (Data::Bytes { bytes, .. }, TensorData::I32(out)) => pick.convert(bytes, out, i32::from),
-            (Data::Values(TensorData::F32(values)), TensorData::F32(out)) => pick.convert(values, out, |v| v),
-            (Data::Values(TensorData::F32(values)), TensorData::F64(out)) => pick.convert(values, out, f64::from),
-            (Data::Values(TensorData::F64(values)), TensorData::F32(out)) => {
+            (Data::Bytes { bytes, divisor }, Out::F64(out)) => pick.divide(bytes, *divisor, out),
+            (Data::Bytes { bytes, .. }, Out::I32(out)) => pick.convert(bytes, out, i32::from),
+            (Data::Values(TensorData::F32(values)), Out::F32(out)) => pick.convert(values, out, |v| v),
+            (Data::Values(TensorData::F32(values)), Out::F64(out)) => pick.convert(values, out, f64::from),
+            (Data::Values(TensorData::F64(values)), Out::F32(out)) => {
                 pick.convert(values, out, |v| v as f32);
             }
-            (Data::Values(TensorData::F64(values)), TensorData::F64(out)) => pick.convert(values, out, |v| v),
-            (Data::Values(TensorData::I32(values)), TensorData::I32(out)) => pick.convert(values, out, |v| v),
-            (Data::Values(TensorData::I32(values)), TensorData::F32(out)) => {
+            (Data::Values(TensorData::F64(values)), Out::F64(out)) => pick.convert(values, out, |v| v),
+            (Data::Values(TensorData::I32(values)), Out::I32(out)) => pick.convert(values, out, |v| v),
+            (Data::Values(TensorData::I32(values)), Out::F32(out)) => {
                 pick.convert(values, out, |v| v as f32);
             }
-            (Data::Values(TensorData::I32(values)), TensorData::F64(out)) => pick.convert(values, out, f64::from),
+            (Data::Values(TensorData::I32(values)), Out::F64(out)) => pick.convert(values, out, f64::from),
             // `fits` admits no other pair.
             _ => {}
         }

@@ -70,10 +70,10 @@ impl TrainerBuilder {
         self
     }
 
-    /// Threads that share each step, the calling one among them; 0 counts as 1. Weights are the same to the bit for any
-    /// number.
+    /// Threads that share each step, the calling one among them; see [`Options::threads`]. Weights are the same to the bit
+    /// for any number.
     pub fn threads(mut self, threads: usize) -> TrainerBuilder {
-        self.options.threads = threads.max(1);
+        self.options.threads = threads;
         self
     }
 
@@ -144,7 +144,7 @@ pub struct Trainer {
     dead: Vec<String>,
     passes: PassLog,
     pub(super) weights: Weights,
-    compiled: HashMap<(Stage, usize), Compiled>,
+    pub(super) compiled: HashMap<(Stage, usize), Compiled>,
 }
 
 impl Trainer {
@@ -345,9 +345,8 @@ impl Trainer {
         let rows: Vec<u32> = (0..count as u32).collect();
         for batch in rows.chunks(EVALUATION_BATCH) {
             let mut compiled = self.take_compiled(stage, batch.len())?;
-            let mut states = self.weights.lend(compiled.run.plan().states());
-            let outcome = compiled.step(sources, batch, &mut states);
-            self.weights.give_back(compiled.run.plan().states(), states);
+            let step = |compiled: &mut Compiled, states: &mut [Tensor]| compiled.step(sources, batch, states);
+            let outcome = self.weights.lend_to(&mut compiled, step);
             let outcome = outcome.map_err(TrainError::from).and_then(|()| body(&compiled.run, batch.len()));
             self.keep_compiled(stage, batch.len(), compiled);
             outcome?;

@@ -1,8 +1,10 @@
 //! The values of all variables by name, lent to executables in the order that each plan wants.
 
+use super::trainer::Compiled;
 use crate::ir::Tensor;
 use crate::plan::Port;
 use indexmap::IndexMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Parameters, running statistics and optimiser slots by name.
 #[derive(Clone, Debug, Default)]
@@ -25,5 +27,17 @@ impl Weights {
                 *slot = tensor;
             }
         }
+    }
+
+    /// Lends the tensors of a compiled graph to `body`. They come back whichever way it ends.
+    pub(super) fn lend_to<R>(
+        &mut self,
+        compiled: &mut Compiled,
+        body: impl FnOnce(&mut Compiled, &mut [Tensor]) -> R,
+    ) -> R {
+        let mut tensors = self.lend(compiled.run.plan().states());
+        let outcome = catch_unwind(AssertUnwindSafe(|| body(compiled, &mut tensors)));
+        self.give_back(compiled.run.plan().states(), tensors);
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }

@@ -1,6 +1,6 @@
 //! Guards: a run stops at the line behind which state is overwritten, with nothing lost.
 
-use super::{Executable, RunError};
+use super::{Executable, Left, RunError};
 use crate::exec::range::Range;
 use crate::exec::run::{Outcome, Part, Run};
 use crate::exec::team::together;
@@ -128,12 +128,18 @@ impl Executable {
             states: self.ranges.as_deref().filter(|_| self.guards_updates),
             outcome: AtomicU8::new(Outcome::Passed as u8),
             record: self.record,
+            #[cfg(test)]
+            trip: self.trip,
         };
         let several = self.plan.phases.iter().any(|phase| phase.shares > 1);
         let helped = if several { self.workers.len() } else { 1 };
+        // A panic leaves it so.
+        self.left = Left::Wreck;
         // SAFETY: `run` outlives the call, its pointers follow the plan, and each worker has a number of its own.
         unsafe { together((&raw const run).cast(), Run::work, helped) };
-        run.outcome()
+        let outcome = run.outcome();
+        self.left = if outcome == Outcome::Passed { Left::Outputs } else { Left::Nothing };
+        outcome
     }
 
     /// What stopped a run at the line.
@@ -179,6 +185,7 @@ impl Executable {
             unsafe { std::ptr::copy_nonoverlapping(self.copy[from..].as_ptr(), state, bytes) };
             from += bytes;
         }
+        self.left = Left::Nothing;
         Err(Stopped::Update { state: self.plan.states[bad].name.clone() })
     }
 

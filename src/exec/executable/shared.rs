@@ -1,6 +1,6 @@
 //! `y = f(x, weights)` with weights that are only read, so that any number of executables run over one copy of them.
 
-use super::{Executable, RunError, Stopped, check, check_count, data_pointer};
+use super::{Executable, Left, RunError, Stopped, check, check_count, data_pointer};
 use crate::ir::Tensor;
 use crate::plan::{Plan, Port, Storage};
 
@@ -79,10 +79,14 @@ impl Executable {
             let Storage::Arena(offset) = self.plan.buffers[*buffer].storage else { continue };
             self.pointers.0[*buffer] = start.wrapping_add(offset);
         }
+        // They are not in the arena.
+        self.left = Left::Nothing;
         outcome
     }
 
+    /// Whether a run would leave the states as they are, and may begin.
     pub(in crate::exec) fn read_only(&self) -> Result<(), RunError> {
+        self.whole()?;
         if self.held.is_some() {
             return Err(RunError::Holding);
         }

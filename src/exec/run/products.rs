@@ -5,7 +5,7 @@ use crate::kernel::Real;
 use crate::kernel::gemm::{
     Finish, MatrixRef, Product, copy_panel, product, product_of_blocks, product_of_transposed_blocks,
 };
-use crate::kernel::map::{self, MapMemory, Stretches};
+use crate::kernel::map::{self, MapMemory, Origin, Stretches};
 use crate::kernel::measure::measure;
 use crate::plan::{ALIGNMENT, CHUNK_BYTES, GEMM_SCRATCH, Gemm, GemmMap, Matrix, Method};
 use std::ops::Range;
@@ -129,8 +129,7 @@ impl Run<'_> {
                     let (count, len) = if whole { (1, rows.len() * stride) } else { (rows.len(), len) };
                     for i in 0..count {
                         let first = first + i * stride;
-                        let line = panel.add(i * len * size_of::<T>());
-                        inputs[*input] = line.wrapping_sub(first * size_of::<T>());
+                        inputs[*input] = Origin { start: panel.add(i * len * size_of::<T>()).cast_const(), first };
                         let memory = MapMemory { inputs, outputs, scratch };
                         map::run(self.level, code, &memory, Stretches { first, len, stride: 0, count: 1 });
                     }

@@ -166,44 +166,91 @@ pub(super) fn decode(recipe: &Graph, folded: &Weights, text: &str) -> Result<Wei
     let Ok(Value::Array(entries)) = serde_json::from_slice(index) else { return damaged("its index is no list") };
     let mut weights = Weights::new();
     for entry in &entries {
-        let Some((name, tensor)) = original(recipe, folded, &weights, entry, &mut data)? else {
-            return damaged(format!("the entry {entry} does not fit the file"));
+        let Some(name) = entry.get("name").and_then(Value::as_str) else {
+            return damaged("an entry of its index has no `name`");
         };
-        weights.insert(name, tensor);
+        let wrong = |(field, what): Wrong| DecodeError::Damaged(format!("the weight `{name}`, `{field}`: {what}"));
+        let written = Written::read(entry).map_err(wrong)?;
+        let tensor = written.tensor(recipe, folded, &weights, name, &mut data)?.map_err(wrong)?;
+        weights.insert(name.to_owned(), tensor);
     }
     Ok(weights)
 }
 
-/// One weight; `None` where its entry is not what `encode` writes.
-fn original(
-    recipe: &Graph,
-    folded: &Weights,
-    known: &Weights,
-    entry: &Value,
-    data: &mut &[u8],
-) -> Result<Option<(String, Tensor)>, DecodeError> {
-    let text = |key: &str| entry.get(key).and_then(Value::as_str);
-    let (Some(name), Some(how)) = (text("name"), text("how")) else { return Ok(None) };
-    let Some(dtype) = text("type").and_then(DType::from_name) else { return Ok(None) };
-    let sizes = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok());
-    let shape: Option<Vec<usize>> =
-        entry.get("shape").and_then(Value::as_array).and_then(|list| list.iter().map(sizes).collect());
-    let (Some(shape), Some(bytes)) = (shape, entry.get("bytes").and_then(sizes)) else { return Ok(None) };
-    let Some((own, rest)) = data.split_at_checked(bytes) else { return Ok(None) };
-    *data = rest;
-    let tensor = match (how, text("from").and_then(|from| Some((from, folded.get(from)?)))) {
-        ("kept", Some((_, kept))) => Some(kept.clone()),
-        ("stored", _) => from_bytes(dtype, &shape, own),
-        ("predicted", Some((from, tensor))) => {
-            predict(recipe, known, name, from, tensor)?.and_then(|predicted| corrected(&predicted, own))
-        }
-        _ => None,
-    };
-    let fits = |tensor: &Tensor| tensor.dtype() == dtype && tensor.shape() == shape;
-    Ok(tensor.filter(fits).map(|tensor| (name.to_owned(), tensor)))
+/// A field of an entry, and what is wrong with it.
+type Wrong = (&'static str, String);
+
+/// What `encode` has written of one weight.
+struct Written<'e> {
+    how: &'e str,
+    dtype: DType,
+    shape: Vec<usize>,
+    from: Option<&'e str>,
+    bytes: usize,
 }
 
-/// The floats that lie so far from these.
+impl<'e> Written<'e> {
+    fn read(entry: &'e Value) -> Result<Written<'e>, Wrong> {
+        let text = |key| entry.get(key).and_then(Value::as_str);
+        let size = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok());
+        let found = |key| entry.get(key).map_or("nothing".to_owned(), Value::to_string);
+        let wrong = |key, expected| (key, format!("expected {expected}, found {}", found(key)));
+        let sizes = |list: &Vec<Value>| list.iter().map(size).collect::<Option<Vec<usize>>>();
+        Ok(Written {
+            how: text("how").ok_or_else(|| wrong("how", "`kept`, `stored` or `predicted`"))?,
+            dtype: text("type").and_then(DType::from_name).ok_or_else(|| wrong("type", "an element type"))?,
+            shape: entry
+                .get("shape")
+                .and_then(Value::as_array)
+                .and_then(sizes)
+                .ok_or_else(|| wrong("shape", "sizes"))?,
+            from: text("from"),
+            bytes: entry.get("bytes").and_then(size).ok_or_else(|| wrong("bytes", "a number of bytes"))?,
+        })
+    }
+
+    /// The weight, whose bytes are taken off the front of `data`.
+    fn tensor(
+        self,
+        recipe: &Graph,
+        folded: &Weights,
+        known: &Weights,
+        name: &str,
+        data: &mut &[u8],
+    ) -> Result<Result<Tensor, Wrong>, EvalError> {
+        let Written { how, dtype, shape, from, bytes } = self;
+        let Some((own, rest)) = data.split_at_checked(bytes) else {
+            return Ok(Err(("bytes", format!("{bytes} are wanted, but only {} are left", data.len()))));
+        };
+        *data = rest;
+        let origin = || match from.and_then(|from| Some((from, folded.get(from)?))) {
+            Some(origin) => Ok(origin),
+            None => Err(("from", format!("expected a weight of the file, found {from:?}"))),
+        };
+        let found = match how {
+            "kept" => origin().map(|(_, kept)| kept.clone()),
+            "stored" => from_bytes(dtype, &shape, own)
+                .ok_or_else(|| ("bytes", format!("{bytes} are not the elements of {dtype}{shape:?}"))),
+            "predicted" => match origin() {
+                Err(wrong) => Err(wrong),
+                Ok((from, tensor)) => predict(recipe, known, name, from, tensor)?
+                    .ok_or_else(|| ("from", format!("the recipe does not lead from `{name}` to `{from}`")))
+                    .and_then(|predicted| {
+                        corrected(&predicted, own).ok_or_else(|| {
+                            ("bytes", format!("they are not the corrections of {}, a float for each", predicted.ty()))
+                        })
+                    }),
+            },
+            other => Err(("how", format!("expected `kept`, `stored` or `predicted`, found `{other}`"))),
+        };
+        Ok(found.and_then(|tensor| match tensor.dtype() == dtype && tensor.shape() == shape {
+            true => Ok(tensor),
+            false => Err(("type", format!("it is {dtype}{shape:?}, but what the file holds gives {}", tensor.ty()))),
+        }))
+    }
+}
+
+/// The floats that lie so far from these; `None` for a tensor of no floats, or another number of corrections.
 fn corrected(predicted: &Tensor, code: &[u8]) -> Option<Tensor> {
     let mut code = code.iter();
     let mut elements = Vec::with_capacity(predicted.len());
@@ -222,9 +269,13 @@ fn corrected(predicted: &Tensor, code: &[u8]) -> Option<Tensor> {
     }
     let data = match predicted.dtype() {
         DType::F32 => TensorData::F32(elements.into_iter().map(|e| f32::from_bits(flipped(e as i32) as u32)).collect()),
-        _ => TensorData::F64(elements.into_iter().map(|e| f64::from_bits(flipped_wide(e) as u64)).collect()),
+        DType::F64 => TensorData::F64(elements.into_iter().map(|e| f64::from_bits(flipped_wide(e) as u64)).collect()),
+        DType::I32 | DType::Bool => return None,
     };
-    code.next().is_none().then(|| Tensor::from_parts(predicted.shape().to_vec(), data))
+    if code.next().is_some() {
+        return None;
+    }
+    Tensor::from_data(predicted.shape(), data).ok()
 }
 
 /// The bits of floats as integers in the order of the floats; neighbours differ by 1.

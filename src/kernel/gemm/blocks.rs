@@ -28,7 +28,7 @@ pub(crate) unsafe fn product_of_blocks<T: Real>(level: Level, p: Product<T>, blo
                 let block = Product { k, n: width, a, b, c: p.c.add(at), finish, ..p };
                 match p.m {
                     1 => row::row(level, block),
-                    _ => level.dispatch(Tiles { product: block, accumulate: from > 0 }),
+                    _ => level.dispatch_over_memory(Tiles { product: block, accumulate: from > 0 }),
                 }
             }
         }

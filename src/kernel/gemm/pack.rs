@@ -51,9 +51,10 @@ pub(super) unsafe fn by_panels<T: Real>(
             let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
             let finish = finish.behind(column).at_end(to >= k);
             // SAFETY: the caller vouches for `a` and `c`, and the panel is there.
-            let c = unsafe { c.add(column) };
-            let product = Product { k: to - from, n: width, a, b, c, finish, ..product };
-            level.dispatch(Tiles { product, accumulate: from > 0 });
+            unsafe {
+                let product = Product { k: to - from, n: width, a, b, c: c.add(column), finish, ..product };
+                level.dispatch_over_memory(Tiles { product, accumulate: from > 0 });
+            }
         }
     }
 }

@@ -2,32 +2,31 @@
 
 use super::{CHAIN, Product};
 use crate::kernel::Real;
-use crate::kernel::simd::Level;
-use pulp::{Simd, WithSimd};
-use std::marker::PhantomData;
+use crate::kernel::simd::{Level, OverMemory};
+use pulp::Simd;
 
 /// # Safety
 /// As [`product`](super::product), with `m` = 1 and a column stride of `b` of 1.
 pub(super) unsafe fn row<T: Real>(level: Level, product: Product<T>) {
-    level.dispatch(Row { product, of: PhantomData });
+    // SAFETY: the caller's.
+    unsafe { level.dispatch_over_memory(Row { product }) };
 }
 
 struct Row<T> {
     product: Product<T>,
-    of: PhantomData<T>,
 }
 
 /// Rows of `b` that one visit of `c` takes in.
 const ROWS: usize = 8;
 
-impl<T: Real> WithSimd for Row<T> {
-    type Output = ();
-
+impl<T: Real> OverMemory for Row<T> {
+    /// # Safety
+    /// As [`row`].
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    unsafe fn run<S: Simd>(self, simd: S) {
         let n = self.product.n;
         for column in (0..n).step_by(STRIP) {
-            // SAFETY: the caller of `row` vouches for the product.
+            // SAFETY: the caller's.
             unsafe { self.strip::<S>(simd, column, STRIP.min(n - column)) };
         }
     }

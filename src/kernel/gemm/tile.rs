@@ -7,16 +7,17 @@
 use super::{CHAIN, Product};
 use crate::kernel::Real;
 use crate::kernel::claim::claim;
-use crate::kernel::simd::Level;
-use pulp::{Simd, WithSimd};
+use crate::kernel::simd::{Level, OverMemory};
+use pulp::Simd;
 
 /// # Safety
 /// As [`product`](super::product), with a column stride of `b` of 1.
 pub(super) unsafe fn tiles<T: Real>(level: Level, product: Product<T>) {
-    level.dispatch(Tiles { product, accumulate: false });
+    // SAFETY: the caller's.
+    unsafe { level.dispatch_over_memory(Tiles { product, accumulate: false }) };
 }
 
-/// The tiles of a product; the caller vouches for the memory.
+/// The tiles of a product. To be run, it asks for what [`tiles`] does.
 pub(super) struct Tiles<T> {
     pub product: Product<T>,
     /// Whether `c` holds the sum over earlier parts of `k`.
@@ -26,12 +27,12 @@ pub(super) struct Tiles<T> {
 /// Vectors of a tile's row.
 pub(super) const VECTORS: usize = 3;
 
-impl<T: Real> WithSimd for Tiles<T> {
-    type Output = ();
-
+impl<T: Real> OverMemory for Tiles<T> {
+    /// # Safety
+    /// As [`tiles`].
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        // SAFETY: whoever made the tiles vouches for the memory.
+    unsafe fn run<S: Simd>(self, simd: S) {
+        // SAFETY: the caller's.
         unsafe {
             if S::REGISTER_COUNT >= 32 {
                 self.columns::<S, 8, 12>(simd);
