@@ -6,7 +6,7 @@
 //! ```
 
 use super::batch_norm_train::batch_axes;
-use crate::ir::Expr;
+use crate::ir::{DType, Expr};
 use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Sample, Scalar, Types};
 use smallvec::smallvec;
 
@@ -65,7 +65,10 @@ impl OpDef for BatchNormGrad {
         let along = |vector: Expr<'b>| vector.along(self.axis, x);
         let count = x.count(&axes);
         let centred = x - along(mean);
-        let r = (var + self.eps.0).rsqrt();
+        // Without ε a constant channel has an infinite slope; as the largest number it still leaves a dy of 0 at 0.
+        let spread = var + self.eps.0;
+        let largest = if x.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
+        let r = spread.equal(0.0).select(spread.full_like(largest), spread.rsqrt());
         let normalised = centred * along(r);
         let dbeta = dy.sum(&axes);
         let dgamma = (dy * normalised).sum(&axes);
