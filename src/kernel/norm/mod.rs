@@ -228,10 +228,10 @@ impl<T: Real> Grad<'_, T> {
     }
 }
 
-/// `1/√x`, and the largest number where that is infinite: so a `dy` of 0 stays 0 without ε over a constant channel.
+/// `1/√x`, where an `x` of 0 counts as the smallest normal number: without ε over a constant channel a `dy` of 0 stays 0.
 fn finite_rsqrt<T: Real>(x: T) -> T {
-    let largest = if size_of::<T>() == size_of::<f32>() { f64::from(f32::MAX) } else { f64::MAX };
-    x.rsqrt().min(T::from_f64(largest))
+    let least = if size_of::<T>() == size_of::<f32>() { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+    if x == T::ZERO { T::from_f64(least).rsqrt() } else { x.rsqrt() }
 }
 
 /// Rows summed in one go before the partial sums are added to the totals.
