@@ -59,16 +59,17 @@ impl OpDef for BatchNormGrad {
         Ok(smallvec![x.clone(), statistic.clone(), statistic])
     }
 
+    // Without ε the slope over a constant channel is infinite, and a dy of 0 times it would be NaN: that `v + ε` counts as
+    // the smallest normal number instead.
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
         let [x, gamma, mean, var, dy, dmean, dvar] = *operands else { return None };
         let axes = batch_axes(x.rank(), self.axis);
         let along = |vector: Expr<'b>| vector.along(self.axis, x);
         let count = x.count(&axes);
         let centred = x - along(mean);
-        // Without ε a constant channel has an infinite slope; as the largest number it still leaves a dy of 0 at 0.
         let spread = var + self.eps.0;
-        let largest = if x.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
-        let r = spread.equal(0.0).select(spread.full_like(largest), spread.rsqrt());
+        let least = if x.dtype() == DType::F32 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+        let r = spread.equal(0.0).select(spread.full_like(least), spread).rsqrt();
         let normalised = centred * along(r);
         let dbeta = dy.sum(&axes);
         let dgamma = (dy * normalised).sum(&axes);
