@@ -134,12 +134,12 @@ fn base_cotangent<'b>(a: Expr<'b>, b: Expr<'b>, dy: Expr<'b>) -> Expr<'b> {
     infinite_at(pole, dy * b * pole.select(power.sign(), power))
 }
 
-/// `dy·aᵇ·ln a`. Where `a ≤ 0` the power is no function of a real exponent, and its gradient is taken as 0: the power is
-/// infinite at a pole, and there is no logarithm, so both are replaced.
+/// `dy·aᵇ·ln a`. Where `a ≤ 0` the power is no function of a real exponent, and its gradient is taken as 0 where there is a
+/// power: it may be infinite there, and has no logarithm, so both are replaced.
 fn exponent_cotangent<'b>(a: Expr<'b>, y: Expr<'b>, dy: Expr<'b>) -> Expr<'b> {
     let outside = a.less_equal(a.zeros_like());
     let log = outside.select(a.full_like(1.0), a).log();
-    dy * outside.select(y.zeros_like(), y) * log
+    dy * outside.select(zero_or_nan(y), y) * log
 }
 
 impl OpDef for Binary {

@@ -6,6 +6,7 @@ mod common;
 mod definitions;
 mod diagnostics;
 mod extremes;
+mod kinks;
 mod numbers;
 mod points;
 mod sweep;
