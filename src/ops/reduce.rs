@@ -92,8 +92,11 @@ impl<'b> Expr<'b> {
     /// A value reduced over `axes` of `like`, repeated along them again.
     #[track_caller]
     pub fn unreduce(self, axes: &[usize], like: Expr<'b>) -> Expr<'b> {
+        if self.is_poisoned() || like.with_axes("unreduce", axes).is_poisoned() {
+            return self.builder().poisoned();
+        }
         let kept: Vec<usize> = (0..like.rank()).filter(|axis| !axes.contains(axis)).collect();
-        if axes.is_empty() { self } else { self.broadcast_in(like.shape(), &kept) }
+        if axes.is_empty() && self.shape() == like.shape() { self } else { self.broadcast_in(like.shape(), &kept) }
     }
 }
 
