@@ -7,6 +7,7 @@ mod definitions;
 mod diagnostics;
 mod extremes;
 mod kinks;
+mod limits;
 mod numbers;
 mod points;
 mod sweep;
