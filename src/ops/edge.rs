@@ -7,13 +7,10 @@ use crate::ir::{DType, Expr};
 
 /// `z`; at a `pole` 0 for a `z` of 0, and an infinity of its sign for any other.
 pub(super) fn infinite_at<'b>(pole: Expr<'b>, z: Expr<'b>) -> Expr<'b> {
-    // Together these factors carry every number but 0 beyond the largest one.
-    let (largest, smallest) = match z.dtype() {
-        DType::F32 => (f64::from(f32::MAX), f64::from(f32::from_bits(1))),
-        _ => (f64::MAX, f64::from_bits(1)),
-    };
-    let one = z.full_like(1.0);
-    z * pole.select(z.full_like(largest), one) / pole.select(z.full_like(smallest), one)
+    let largest = if z.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
+    // Three times the largest number carries the smallest beyond it.
+    let factor = pole.select(z.full_like(largest), z.full_like(1.0));
+    z * factor * factor * factor
 }
 
 /// `z`; `outside` 0 for a `z` of 0, and NaN for any other.

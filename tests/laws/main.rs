@@ -5,6 +5,7 @@ mod common;
 
 mod definitions;
 mod diagnostics;
+mod edges;
 mod extremes;
 mod kinks;
 mod limits;
