@@ -23,6 +23,18 @@ pub struct BatchNormGrad {
     pub eps: Scalar,
 }
 
+impl BatchNormGrad {
+    /// `v + ε`. Without ε it is 0 over a constant channel, whose slope is infinite, and a `dy` of 0 times that would be NaN:
+    /// there it counts as the smallest normal number.
+    fn finite<'b>(&self, spread: Expr<'b>) -> Expr<'b> {
+        let (eps, least) = match spread.dtype() {
+            DType::F32 => (f64::from(self.eps.0 as f32), f64::from(f32::MIN_POSITIVE)),
+            _ => (self.eps.0, f64::MIN_POSITIVE),
+        };
+        if eps > 0.0 { spread } else { spread.equal(0.0).select(spread.full_like(least), spread) }
+    }
+}
+
 impl OpDef for BatchNormGrad {
     const NAMES: &'static [&'static str] = &["batch_norm_grad"];
 
@@ -59,17 +71,13 @@ impl OpDef for BatchNormGrad {
         Ok(smallvec![x.clone(), statistic.clone(), statistic])
     }
 
-    // Without ε the slope over a constant channel is infinite, and a dy of 0 times it would be NaN: that `v + ε` counts as
-    // the smallest normal number instead.
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
         let [x, gamma, mean, var, dy, dmean, dvar] = *operands else { return None };
         let axes = batch_axes(x.rank(), self.axis);
         let along = |vector: Expr<'b>| vector.along(self.axis, x);
         let count = x.count(&axes);
         let centred = x - along(mean);
-        let spread = var + self.eps.0;
-        let least = if x.dtype() == DType::F32 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
-        let r = spread.equal(0.0).select(spread.full_like(least), spread).rsqrt();
+        let r = self.finite(var + self.eps.0).rsqrt();
         let normalised = centred * along(r);
         let dbeta = dy.sum(&axes);
         let dgamma = (dy * normalised).sum(&axes);
