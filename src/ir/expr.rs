@@ -80,6 +80,29 @@ impl<'b> Expr<'b> {
         self.full_like(0.0)
     }
 
+    /// This expression, if each of `axes` is one of its own and named once; poisoned, after a report under the method's
+    /// name, if not.
+    #[track_caller]
+    pub(crate) fn with_axes(self, method: &str, axes: &[usize]) -> Expr<'b> {
+        if self.is_poisoned() {
+            return self;
+        }
+        let (ty, rank) = (self.ty(), self.rank());
+        let wrong = match axes.iter().enumerate().find(|(i, axis)| **axis >= rank || axes[..*i].contains(axis)) {
+            None => return self,
+            Some((_, axis)) if *axis >= rank => format!("axis {axis} is out of range for {ty}"),
+            Some((_, axis)) => format!("axis {axis} is named twice in {axes:?}"),
+        };
+        let place = self.builder.graph().place(self.value.node);
+        self.builder.report(
+            Diagnostic::new(Code::Attribute, format!("{method}: {wrong}"))
+                .at(Location::caller())
+                .note_at(format!("{ty} was made here"), place)
+                .help(format!("axes are counted from 0; there are {rank}; name each at most once")),
+        );
+        self.builder.poisoned()
+    }
+
     /// Applies an op to this expression alone.
     #[track_caller]
     pub(crate) fn apply(self, op: impl Into<Op>) -> Expr<'b> {

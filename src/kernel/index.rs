@@ -14,7 +14,7 @@ pub(crate) fn arg_max<T: Real>(x: &[T], y: &mut [i32], [outer, size, inner]: [us
                     best = s;
                 }
             }
-            y[o * inner + i] = best as i32;
+            y[o * inner + i] = if size == 0 { -1 } else { best as i32 };
         }
     }
 }

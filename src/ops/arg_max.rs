@@ -1,4 +1,4 @@
-//! The index of the largest element along an axis, the first where several tie.
+//! The index of the largest element along an axis, the first where several tie; −1 where a symbolic axis is empty.
 
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::{
@@ -8,6 +8,7 @@ use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
 
 /// `i32` indices of the largest elements along `axis`, which disappears; a NaN counts as the largest.
+/// Over nothing the index is −1, which is one of no element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ArgMax {
     /// The axis that is searched.
@@ -57,6 +58,9 @@ impl OpDef for ArgMax {
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
         let x = cx.operand(0).real();
         Some(vec![Array::Int(Dense::from_fn(cx.shape(0), |index| {
+            if x.shape[self.axis] == 0 {
+                return -1;
+            }
             let mut at = index.to_vec();
             at.insert(self.axis, 0);
             let mut best = (0, x.at(&at));

@@ -6,7 +6,7 @@
 //! ```
 
 use super::batch_norm_train::batch_axes;
-use crate::ir::Expr;
+use crate::ir::{DType, Expr};
 use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Sample, Scalar, Types};
 use smallvec::smallvec;
 
@@ -21,6 +21,18 @@ pub struct BatchNormGrad {
     pub axis: usize,
     /// ε, added to the variance.
     pub eps: Scalar,
+}
+
+impl BatchNormGrad {
+    /// `v + ε`. Without ε it is 0 over a constant channel, whose slope is infinite, and a `dy` of 0 times that would be NaN:
+    /// there it counts as the smallest normal number.
+    fn finite<'b>(&self, spread: Expr<'b>) -> Expr<'b> {
+        let (eps, least) = match spread.dtype() {
+            DType::F32 => (f64::from(self.eps.0 as f32), f64::from(f32::MIN_POSITIVE)),
+            _ => (self.eps.0, f64::MIN_POSITIVE),
+        };
+        if eps > 0.0 { spread } else { spread.equal(0.0).select(spread.full_like(least), spread) }
+    }
 }
 
 impl OpDef for BatchNormGrad {
@@ -65,7 +77,7 @@ impl OpDef for BatchNormGrad {
         let along = |vector: Expr<'b>| vector.along(self.axis, x);
         let count = x.count(&axes);
         let centred = x - along(mean);
-        let r = (var + self.eps.0).rsqrt();
+        let r = self.finite(var + self.eps.0).rsqrt();
         let normalised = centred * along(r);
         let dbeta = dy.sum(&axes);
         let dgamma = (dy * normalised).sum(&axes);

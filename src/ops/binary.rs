@@ -1,5 +1,6 @@
 //! Element-wise functions of two operands of one type, a row each.
 
+use super::edge::{infinite_at, zero_or_nan};
 use crate::ir::{DType, Expr, ToExpr};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, SHAPES, Sample, Types, VjpCx,
@@ -30,7 +31,8 @@ macro_rules! binary_ops {
                 match self { $(Binary::$variant => a.$real(b)),* }
             }
 
-            /// The function of two integers; arithmetic wraps, and division by zero gives 0.
+            /// The function of two integers. Arithmetic wraps (`i32::MIN / −1` is `i32::MIN`), division rounds towards
+            /// zero, and division by zero gives 0; a negative power is a division, so it is 0 unless the base is ±1.
             pub fn apply_int(self, a: i32, b: i32) -> i32 {
                 let f: fn(i32, i32) -> i32 = match self { $(Binary::$variant => $int),* };
                 f(a, b)
@@ -66,9 +68,10 @@ macro_rules! binary_ops {
     };
 }
 
-/// The share of `dy` that goes to the side that was chosen; a tie is split evenly.
-fn chosen<'b>(won: Expr<'b>, tied: Expr<'b>, dy: Expr<'b>) -> Expr<'b> {
-    won.select(dy, tied.select(dy * 0.5, dy.zeros_like()))
+/// The share of `dy` that goes to the side that was chosen; a tie is split evenly. Where `y` is NaN nothing was chosen,
+/// and both sides get NaN.
+fn chosen<'b>(won: Expr<'b>, tied: Expr<'b>, y: Expr<'b>, dy: Expr<'b>) -> Expr<'b> {
+    won.select(dy, tied.select(dy * 0.5, zero_or_nan(y)))
 }
 
 const ANY: Domain = Domain::Range(-2.0, 2.0);
@@ -85,33 +88,58 @@ binary_ops! {
     Mul "mul" times, about "a · b", real mul, int i32::wrapping_mul,
         vjp |a, b, y, dy| (dy * b, dy * a), domains (ANY, ANY);
     /// `a / b`.
-    Div "div" over, about "a / b", real div, int |a, b| a.checked_div(b).unwrap_or(0),
+    Div "div" over, about "a / b", real div, int |a, b| if b == 0 { 0 } else { a.wrapping_div(b) },
         vjp |a, b, y, dy| (dy / b, -(dy * y / b)), domains (ANY, POLE);
-    /// The larger of `a` and `b`; NaN if either is NaN. A tie splits the gradient evenly.
+    /// The larger of `a` and `b`; NaN if either is NaN. A tie splits the gradient evenly;
+    /// over a NaN both gradients are NaN.
     Max "max" max, about "the larger of a and b", real max, int i32::max,
-        vjp |a, b, y, dy| (chosen(a.greater(b), a.equal(b), dy), chosen(b.greater(a), a.equal(b), dy)),
+        vjp |a, b, y, dy| (chosen(a.greater(b), a.equal(b), y, dy), chosen(b.greater(a), a.equal(b), y, dy)),
         domains (Domain::Range(-2.0, 0.0), Domain::Range(0.1, 2.0));
-    /// The smaller of `a` and `b`; NaN if either is NaN. A tie splits the gradient evenly.
+    /// The smaller of `a` and `b`; NaN if either is NaN. A tie splits the gradient evenly;
+    /// over a NaN both gradients are NaN.
     Min "min" min, about "the smaller of a and b", real min, int i32::min,
-        vjp |a, b, y, dy| (chosen(a.less(b), a.equal(b), dy), chosen(b.less(a), a.equal(b), dy)),
+        vjp |a, b, y, dy| (chosen(a.less(b), a.equal(b), y, dy), chosen(b.less(a), a.equal(b), y, dy)),
         domains (Domain::Range(-2.0, 0.0), Domain::Range(0.1, 2.0));
     /// `a` to the power `b`. Where `a ≤ 0`, the exponent's gradient, which does not exist there, is taken as 0.
-    Pow "pow" pow, about "a to the power b", real pow, int |a, b| if b < 0 { 0 } else { a.wrapping_pow(b as u32) },
-        vjp |a, b, y, dy| (
-            {
-                // 0⁰⁻¹ is infinite, but a⁰ has slope 0: where both are zero, the exponent stays 0.
-                let zero = b.zeros_like();
-                let both = a.equal(zero).select(zero, b - 1.0);
-                dy * b * a.pow(b.equal(zero).select(both, b - 1.0))
-            },
-            {
-                let positive = a.greater(a.zeros_like());
-                // The logarithm is taken of a harmless 1 where it does not exist, so that no NaN can leak.
-                let log = positive.select(a, a.full_like(1.0)).log();
-                dy * y * log
-            }
-        ),
+    Pow "pow" pow, about "a to the power b", real pow, int power,
+        vjp |a, b, y, dy| (base_cotangent(a, b, dy), exponent_cotangent(a, y, dy)),
         domains (Domain::Range(0.5, 2.0), ANY);
+}
+
+/// `aᵇ` in integers: what the exact power is, rounded towards zero; it wraps.
+fn power(a: i32, b: i32) -> i32 {
+    match (a, u32::try_from(b)) {
+        (_, Ok(b)) => a.wrapping_pow(b),
+        (1, _) => 1,
+        (-1, _) => {
+            if b % 2 == 0 {
+                1
+            } else {
+                -1
+            }
+        }
+        _ => 0,
+    }
+}
+
+/// `dy·b·aᵇ⁻¹`.
+fn base_cotangent<'b>(a: Expr<'b>, b: Expr<'b>, dy: Expr<'b>) -> Expr<'b> {
+    let zero = b.zeros_like();
+    let at_zero = a.equal(zero);
+    // 0⁰⁻¹ is infinite, but a⁰ has slope 0: where both are zero, the exponent stays 0.
+    let exponent = b.equal(zero).select(at_zero.select(zero, b - 1.0), b - 1.0);
+    let power = a.pow(exponent);
+    // At a pole the power is infinite: its sign takes its place, so that a cotangent of 0 stays 0.
+    let pole = at_zero.select(exponent.less(zero), at_zero);
+    infinite_at(pole, dy * b * pole.select(power.sign(), power))
+}
+
+/// `dy·aᵇ·ln a`. Where `a ≤ 0` the power is no function of a real exponent, and its gradient is taken as 0 where there is a
+/// power: it may be infinite there, and has no logarithm, so both are replaced.
+fn exponent_cotangent<'b>(a: Expr<'b>, y: Expr<'b>, dy: Expr<'b>) -> Expr<'b> {
+    let outside = a.less_equal(a.zeros_like());
+    let log = outside.select(a.full_like(1.0), a).log();
+    dy * outside.select(zero_or_nan(y), y) * log
 }
 
 impl OpDef for Binary {

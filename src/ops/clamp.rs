@@ -1,7 +1,9 @@
-//! `min(max(x, low), high)`.
+//! `min(max(x, low), high)`. A value at a bound counts as clamped: the bound has slope 1 there, and `x` has slope 0, as
+//! `jax.lax.clamp`, ReLU6 and hard sigmoid have it everywhere.
 
+use super::edge::zero_or_nan;
 use crate::ir::{Expr, ToExpr};
-use crate::op::{AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Sample, Types};
+use crate::op::{AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx};
 use smallvec::smallvec;
 
 /// `x` kept between `low` and `high`, all of one type. Where `low > high` the result is `high`.
@@ -44,6 +46,20 @@ impl OpDef for Clamp {
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
         let [x, low, high] = *operands else { return None };
         Some(vec![x.max(low).min(high)])
+    }
+
+    /// Exactly one of the three gets `dy`; over a NaN all get NaN.
+    fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
+        let Some(dy) = cx.cotangent(0).value() else { return Ok(vec![Cotangent::Zero; 3]) };
+        let (x, low, high) = (cx.operand(0), cx.operand(1), cx.operand(2));
+        let raised = x.max(low);
+        let below = raised.less(high);
+        let gets = |mask: Expr<'b>| mask.select(dy, zero_or_nan(cx.result(0)));
+        Ok(vec![
+            cx.if_needed(0, || gets(below.select(x.greater(low), below))),
+            cx.if_needed(1, || gets(below.select(x.less_equal(low), below))),
+            cx.if_needed(2, || gets(raised.greater_equal(high))),
+        ])
     }
 
     fn cases() -> Vec<Case> {

@@ -19,7 +19,7 @@ impl Builder {
     #[track_caller]
     pub fn concat<'b>(&'b self, parts: &[Expr<'b>], axis: usize) -> Expr<'b> {
         match parts {
-            [only] => *only,
+            [only] => only.with_axes("concat", &[axis]),
             _ => self.push(Concat { axis }.into(), parts),
         }
     }

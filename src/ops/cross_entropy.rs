@@ -1,10 +1,12 @@
 //! Softmax cross-entropy with integer labels: `−log softmax(logits)[label]`, one loss a row.
 
+use super::edge::undefined_at;
 use crate::ir::{DType, Expr, Shape};
 use crate::op::{AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx};
 use smallvec::smallvec;
 
-/// `−log softmax(logits)[label]` over the last axis of `logits`; a label out of range gives NaN.
+/// `−log softmax(logits)[label]` over the last axis of `logits`; a label out of range gives NaN,
+/// and NaN gradients for its row unless the cotangent of its loss is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SoftmaxCrossEntropy;
 
@@ -64,6 +66,10 @@ impl OpDef for SoftmaxCrossEntropy {
             let index = index.broadcast_to(logits.shape());
             let hot = index.equal(cx.builder().iota(DType::I32, logits.shape(), classes));
             let hot = hot.select(logits.full_like(1.0), logits.zeros_like());
+            let zero = cx.builder().scalar(DType::I32, 0.0).broadcast_to(labels.shape());
+            let size = cx.builder().size([logits.shape()[classes]], DType::I32).broadcast_to(labels.shape());
+            let negative = labels.less(zero);
+            let dloss = undefined_at(negative.select(negative, labels.greater_equal(size)), dloss);
             (logits.softmax(classes) - hot) * dloss.unreduce(&[classes], logits)
         };
         Ok(vec![cx.cotangent(0).map(dlogits), Cotangent::Zero])

@@ -56,6 +56,11 @@ impl OpDef for Iota {
             return Err(Mismatch::attribute(format!("axis {} is out of range for shape {}", self.axis, self.shape))
                 .help(format!("axes are counted from 0; the shape has {}", self.shape.rank())));
         }
+        // The last index of a dimension of that size is the largest that an i32 holds.
+        if self.dtype == DType::I32 && self.shape[self.axis].known().is_some_and(|size| size > 1 << 31) {
+            return Err(Mismatch::shape(format!("axis {} of {} is longer than i32 counts", self.axis, self.shape))
+                .help("ask for f64"));
+        }
         match self.dtype {
             DType::Bool => Err(Mismatch::dtype("an index cannot be a bool").help("ask for i32, f32 or f64")),
             dtype => Ok(smallvec![TensorType::new(dtype, self.shape.clone())]),

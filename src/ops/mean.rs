@@ -38,8 +38,12 @@ impl<'b> Expr<'b> {
     /// The number of elements along `axes`, as a scalar of the same element type.
     #[track_caller]
     pub fn count(self, axes: &[usize]) -> Expr<'b> {
+        let counted = self.with_axes("count", axes);
+        if counted.is_poisoned() {
+            return counted;
+        }
         let shape = self.shape();
-        self.builder().size(axes.iter().filter_map(|&axis| shape.get(axis).copied()), self.dtype())
+        self.builder().size(axes.iter().map(|&axis| shape[axis]), self.dtype())
     }
 }
 

@@ -16,6 +16,7 @@ mod cross_entropy;
 mod dense;
 mod dot;
 mod dropout;
+mod edge;
 mod input;
 mod iota;
 mod mean;

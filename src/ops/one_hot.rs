@@ -47,6 +47,10 @@ impl OpDef for OneHot {
             return Err(Mismatch::dtype(format!("a one-hot row is f32 or f64, not {}", self.dtype))
                 .help("ask for DType::F32, and convert the result with `.cast`"));
         }
+        if self.depth > 1 << 31 {
+            return Err(Mismatch::attribute(format!("a depth of {} is more than i32 indices reach", self.depth))
+                .help("give the number of classes"));
+        }
         let shape: Shape = index.shape.iter().copied().chain([self.depth.into()]).collect();
         Ok(smallvec![TensorType::new(self.dtype, shape)])
     }

@@ -94,7 +94,14 @@ impl OpDef for Pad {
         let Some(dy) = cx.cotangent(0).value() else { return Ok(vec![Cotangent::Zero; 2]) };
         let size = cx.result(0).shape()[self.axis].known().unwrap_or(0);
         let inside = dy.slice_by(self.axis, self.low..size - self.high, self.interior + 1);
-        Ok(vec![inside.into(), cx.if_needed(1, || dy.sum_all() - inside.sum_all())])
+        // Summed over the padding alone: a total minus what is inside would cancel.
+        let outside = || {
+            let zero = dy.scalar_like(0.0);
+            let kept = cx.operand(0).shape()[self.axis];
+            let padding = zero.broadcast_to([kept]).pad(0, self.low, self.high, self.interior, dy.scalar_like(1.0));
+            padding.along(self.axis, dy).equal(1.0).select(dy, dy.zeros_like()).sum_all()
+        };
+        Ok(vec![inside.into(), cx.if_needed(1, outside)])
     }
 
     fn cases() -> Vec<Case> {

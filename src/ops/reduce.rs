@@ -1,5 +1,6 @@
 //! Reductions over any set of axes, a row each.
 
+use super::edge::zero_or_nan;
 use crate::ir::Expr;
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
@@ -12,9 +13,9 @@ use smallvec::smallvec;
 pub enum Reduction {
     /// Their sum; 0 over nothing.
     Sum,
-    /// The largest; −∞ over nothing. Ties share the gradient evenly.
+    /// The largest; −∞ over nothing. Ties share the gradient evenly; over a NaN it is NaN.
     Max,
-    /// The smallest; +∞ over nothing. Ties share the gradient evenly.
+    /// The smallest; +∞ over nothing. Ties share the gradient evenly; over a NaN it is NaN.
     Min,
     /// Their product; 1 over nothing.
     Product,
@@ -91,8 +92,11 @@ impl<'b> Expr<'b> {
     /// A value reduced over `axes` of `like`, repeated along them again.
     #[track_caller]
     pub fn unreduce(self, axes: &[usize], like: Expr<'b>) -> Expr<'b> {
+        if self.is_poisoned() || like.with_axes("unreduce", axes).is_poisoned() {
+            return self.builder().poisoned();
+        }
         let kept: Vec<usize> = (0..like.rank()).filter(|axis| !axes.contains(axis)).collect();
-        if axes.is_empty() { self } else { self.broadcast_in(like.shape(), &kept) }
+        if axes.is_empty() && self.shape() == like.shape() { self } else { self.broadcast_in(like.shape(), &kept) }
     }
 }
 
@@ -160,7 +164,8 @@ impl OpDef for Reduce {
                 let best = x.equal(cx.result(0).unreduce(&self.axes, x));
                 let count = best.select(x.full_like(1.0), x.zeros_like()).sum(&self.axes);
                 let share = (dy / count).unreduce(&self.axes, x);
-                best.select(share, x.zeros_like()).into()
+                // Over a NaN nothing is the best, and all get NaN.
+                best.select(share, zero_or_nan(cx.result(0)).unreduce(&self.axes, x)).into()
             }
             Reduction::Product => product_cotangent(x, &self.axes, dy)?.into(),
         }])

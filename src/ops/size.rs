@@ -17,6 +17,15 @@ impl Size {
     pub fn dims(&self) -> &Shape {
         &self.dims
     }
+
+    /// The product of these sizes of the dimensions, if it can be counted and the element type holds it.
+    pub(crate) fn count(&self, sizes: &[usize]) -> Option<usize> {
+        let most = if self.dtype == DType::I32 { i32::MAX as usize } else { usize::MAX };
+        // A 0 anywhere is the product, however large the others are.
+        let product =
+            if sizes.contains(&0) { Some(0) } else { sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size)) };
+        product.filter(|&product| product <= most)
+    }
 }
 
 impl Builder {
@@ -47,6 +56,10 @@ impl OpDef for Size {
     }
 
     fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
+        if self.dims.known().is_some_and(|sizes| self.count(&sizes).is_none()) {
+            return Err(Mismatch::shape(format!("{} has more elements than {} counts", self.dims, self.dtype))
+                .help("ask for f64, or take the size of a smaller shape"));
+        }
         match self.dtype {
             DType::Bool => Err(Mismatch::dtype("a size cannot be a bool").help("ask for f32, f64 or i32")),
             dtype => Ok(smallvec![TensorType::scalar(dtype)]),
@@ -54,7 +67,8 @@ impl OpDef for Size {
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
-        let size: usize = self.dims.iter().map(|&dim| cx.size(dim)).product();
+        let sizes: Vec<usize> = self.dims.iter().map(|&dim| cx.size(dim)).collect();
+        let size = self.count(&sizes)?;
         let shape = Vec::new();
         Some(vec![match self.dtype {
             DType::I32 => Array::Int(Dense { shape, data: vec![size as i32] }),

@@ -1,5 +1,6 @@
 //! Element-wise functions of one operand, a row each.
 
+use super::edge::{infinite_at, undefined_at};
 use crate::ir::Expr;
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, SHAPES, Sample, Types, VjpCx,
@@ -61,18 +62,25 @@ unary_ops! {
     /// `eˣ − 1`, accurate near 0.
     Expm1 "expm1" expm1, about "eˣ − 1, accurate near 0", eval expm1,
         vjp |x, y, dy| dy * x.exp(), domain Domain::Range(-2.0, 2.0);
-    /// Natural logarithm.
+    /// Natural logarithm. A cotangent of 0 stays 0 at `x = 0`, where the slope is infinite.
     Log "log" log, about "natural logarithm", eval log,
-        vjp |x, y, dy| dy / x, domain Domain::Range(0.5, 3.0);
-    /// `ln(1 + x)`, accurate near 0.
+        vjp |x, y, dy| quotient(dy, x), domain Domain::Range(0.5, 3.0);
+    /// `ln(1 + x)`, accurate near 0. A cotangent of 0 stays 0 at `x = −1`, where the slope is infinite.
     Log1p "log1p" log1p, about "ln(1 + x), accurate near 0", eval log1p,
-        vjp |x, y, dy| dy / (x + 1.0), domain Domain::Range(-0.5, 2.0);
-    /// Square root.
+        vjp |x, y, dy| quotient(dy, x + 1.0), domain Domain::Range(-0.5, 2.0);
+    /// Square root. A cotangent of 0 stays 0 at `x = 0`, where the slope is infinite, and where there is no root.
     Sqrt "sqrt" sqrt, about "√x", eval sqrt,
-        vjp |x, y, dy| dy * 0.5 / y, domain Domain::Range(0.5, 3.0);
-    /// `1/√x`.
+        vjp |x, y, dy| {
+            let outside = y.not_equal(y);
+            undefined_at(outside, quotient(dy * 0.5, outside.select(y.full_like(1.0), y)))
+        }, domain Domain::Range(0.5, 3.0);
+    /// `1/√x`. A cotangent of 0 stays 0 at `x = 0`, where the slope is infinite, and where there is no root.
     Rsqrt "rsqrt" rsqrt, about "1/√x", eval rsqrt,
-        vjp |x, y, dy| dy * -0.5 * y * y * y, domain Domain::Range(0.5, 3.0);
+        vjp |x, y, dy| {
+            let (outside, pole, one) = (y.not_equal(y), x.equal(0.0), y.full_like(1.0));
+            let finite = outside.select(one, pole.select(one, y));
+            undefined_at(outside, infinite_at(pole, dy * -0.5 * finite * finite * finite))
+        }, domain Domain::Range(0.5, 3.0);
     /// Hyperbolic tangent.
     Tanh "tanh" tanh, about "hyperbolic tangent", eval tanh,
         vjp |x, y, dy| dy * (1.0 - y * y), domain Domain::Range(-2.0, 2.0);
@@ -97,6 +105,12 @@ unary_ops! {
     /// `max(x, 0)`; its derivative at 0 is taken as 0. It is read off the result, so that nothing keeps `x`.
     Relu "relu" relu, about "max(x, 0)", eval relu,
         vjp |x, y, dy| y.greater(y.zeros_like()).select(dy, dy.zeros_like()), domain Domain::AwayFromZero(0.1, 2.0);
+}
+
+/// `dy / d`, where 0 over 0 is 0.
+fn quotient<'b>(dy: Expr<'b>, d: Expr<'b>) -> Expr<'b> {
+    let pole = d.equal(0.0);
+    infinite_at(pole, dy / pole.select(d.full_like(1.0), d))
 }
 
 impl OpDef for Unary {

@@ -292,6 +292,10 @@ impl Lowering<'_> {
 
     fn reduce(&mut self, id: NodeId, reduction: crate::ops::Reduction, axes: &[usize]) {
         let operand = self.graph.node(id).operands()[0];
+        if axes.is_empty() {
+            let view = self.view(operand);
+            return self.views[id.index()].push(view);
+        }
         let adjacent = axes.windows(2).all(|pair| pair[0] + 1 == pair[1]);
         let (x, extent) = if adjacent {
             let x = self.packed(operand);

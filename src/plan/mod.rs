@@ -49,7 +49,7 @@ pub(crate) use watch::Watch;
 pub use work::Work;
 
 use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, element_count};
-use crate::op::Role;
+use crate::op::{Op, Role};
 use std::collections::HashMap;
 
 /// A graph could not be planned.
@@ -85,6 +85,16 @@ pub enum PlanError {
     /// `FOLDGRAD_VERIFY=1`.
     #[error(transparent)]
     Faulty(#[from] PlanFaults),
+    /// A size that is asked for as a number is larger than its element type, or than anything that can be counted.
+    #[error("{node} asks for the size of {sizes:?}, more than {dtype} counts; ask for f64, or bind smaller sizes")]
+    Uncountable {
+        /// The node, as a person would name it.
+        node: String,
+        /// The sizes that are multiplied.
+        sizes: Vec<usize>,
+        /// The element type that was asked for.
+        dtype: DType,
+    },
     /// The graph could not be rebuilt for planning.
     #[error(transparent)]
     Graph(#[from] Box<Diagnostics>),
@@ -187,6 +197,7 @@ impl Plan {
             crate::ir::verify(&legal).map_err(|errors| PlanError::Graph(Box::new(errors)))?;
         }
         let shapes = concrete_shapes(&legal, bindings)?;
+        check_counts(&legal, bindings)?;
         let fusion = fuse::fuse(&legal, &shapes);
         let mut plan = lower::lower(&legal, &shapes, &fusion, bindings);
         let sources = label::Sources::of(&legal, &fusion);
@@ -274,6 +285,22 @@ const MOST_BYTES: usize = isize::MAX as usize / 64;
 pub(crate) fn is_available(bytes: usize) -> bool {
     const LARGE: usize = 1 << 30;
     bytes < LARGE || Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+}
+
+/// Requires that sizes asked for as numbers are bound, and fit their element types.
+fn check_counts(graph: &Graph, bindings: &Bindings) -> Result<(), PlanError> {
+    for (id, node) in graph.nodes() {
+        let Op::Size(size) = node.op() else { continue };
+        let sizes = size.dims().resolve(bindings).map_err(|source| PlanError::Unbound {
+            source,
+            node: graph.describe(id),
+            shape: size.dims().clone(),
+        })?;
+        if size.count(&sizes).is_none() {
+            return Err(PlanError::Uncountable { node: graph.describe(id), sizes, dtype: node.types()[0].dtype });
+        }
+    }
+    Ok(())
 }
 
 /// The concrete shape of every result of every node.

@@ -1,7 +1,7 @@
 //! Evaluates a graph node by node, in id order, over any number type.
 
 use super::{Array, Number};
-use crate::ir::{Bindings, Builder, Dim, Expr, Graph, NodeId, TensorType, UnboundSymbol, Value};
+use crate::ir::{Bindings, Builder, DType, Dim, Expr, Graph, NodeId, TensorType, UnboundSymbol, Value};
 use crate::op::{EvalCx, Op};
 use indexmap::IndexMap;
 
@@ -42,6 +42,16 @@ pub enum EvalError {
         /// The most elements that are held.
         limit: usize,
     },
+    /// A size that is asked for as a number is larger than its element type, or than anything that can be counted.
+    #[error(
+        "a shape of {sizes:?} has more elements than {dtype} counts; ask for its size as f64, or feed smaller values"
+    )]
+    Uncountable {
+        /// The sizes that are multiplied.
+        sizes: Vec<usize>,
+        /// The element type that was asked for.
+        dtype: DType,
+    },
     /// A symbolic dimension has no size.
     #[error(transparent)]
     Unbound(#[from] UnboundSymbol),
@@ -54,6 +64,27 @@ pub struct Evaluation<S> {
     pub outputs: IndexMap<String, Array<S>>,
     /// By state input name.
     pub updates: IndexMap<String, Array<S>>,
+}
+
+/// The most elements that are held in memory at once: a graph may name shapes that no memory can hold.
+pub(crate) const MOST_ELEMENTS: usize = 1 << 28;
+
+/// How many more elements may be held.
+struct Room(usize);
+
+impl Room {
+    /// Takes the room of results of these types, before they are made.
+    fn admit(&mut self, types: &[TensorType], bindings: &Bindings) -> Result<(), EvalError> {
+        for ty in types {
+            let shape = ty.shape.resolve(bindings)?;
+            // An empty shape may have sizes whose product overflows; loops and strides are products of them.
+            let countable = shape.iter().try_fold(1usize, |all, &size| all.checked_mul(size.max(1)));
+            let elements = countable.map(|_| shape.iter().product::<usize>());
+            let left = elements.and_then(|elements| self.0.checked_sub(elements));
+            self.0 = left.ok_or_else(|| EvalError::TooLarge { ty: Box::new(ty.clone()), limit: MOST_ELEMENTS })?;
+        }
+        Ok(())
+    }
 }
 
 /// Evaluates the outputs and updates of `graph` with these inputs, by name.
@@ -89,6 +120,7 @@ fn run<S: Number>(
     }
     let bindings = bind(graph, feeds.iter().map(|(name, array)| (name.as_str(), array.shape())))?;
     let mut values: Vec<Vec<Array<S>>> = Vec::with_capacity(graph.len());
+    let mut room = Room(MOST_ELEMENTS);
     for (id, node) in graph.nodes() {
         if !live[id.index()] {
             values.push(Vec::new());
@@ -106,13 +138,14 @@ fn run<S: Number>(
                 let found = format!("{kind} of shape {:?} (with {})", array.shape(), describe_bindings(&bindings));
                 return Err(EvalError::WrongInput { name, ty, found });
             }
+            room.admit(node.types(), &bindings)?;
             values.push(vec![array.clone()]);
             continue;
         }
         let operands: Vec<&Array<S>> =
             node.operands().iter().map(|operand| &values[operand.node.index()][operand.output as usize]).collect();
-        let results = eval_op(&node.op, &operands, node.types(), &bindings)?;
-        values.push(results);
+        room.admit(node.types(), &bindings)?;
+        values.push(eval_within(&node.op, &operands, node.types(), &bindings, &mut room)?);
     }
     Ok(values)
 }
@@ -146,19 +179,36 @@ fn describe_bindings(bindings: &Bindings) -> String {
     bindings.iter().map(|(symbol, size)| format!("{} = {size}", symbol.name())).collect::<Vec<_>>().join(", ")
 }
 
-/// Evaluates one op: a primitive by its `eval`, a composite through its expansion.
+/// Evaluates one op whose results there is memory for: a primitive by its `eval`, a composite through its expansion.
 pub(crate) fn eval_op<S: Number>(
     op: &Op,
     operands: &[&Array<S>],
     types: &[TensorType],
     bindings: &Bindings,
 ) -> Result<Vec<Array<S>>, EvalError> {
+    eval_within(op, operands, types, bindings, &mut Room(MOST_ELEMENTS))
+}
+
+/// Evaluates one op whose results have their room, the values within its expansion in what is left.
+fn eval_within<S: Number>(
+    op: &Op,
+    operands: &[&Array<S>],
+    types: &[TensorType],
+    bindings: &Bindings,
+    room: &mut Room,
+) -> Result<Vec<Array<S>>, EvalError> {
     let shapes = types.iter().map(|ty| ty.shape.resolve(bindings)).collect::<Result<Vec<_>, _>>()?;
-    let cx = EvalCx { operands, shapes: &shapes, types, bindings };
-    if let Some(results) = op.eval(&cx) {
-        return Ok(results);
+    if let Op::Size(size) = op {
+        let sizes = size.dims().resolve(bindings)?;
+        if size.count(&sizes).is_none() {
+            return Err(EvalError::Uncountable { sizes, dtype: types[0].dtype });
+        }
     }
-    eval_expansion(op, operands, types, bindings)
+    let cx = EvalCx { operands, shapes: &shapes, types, bindings };
+    match op.eval(&cx) {
+        Some(results) => Ok(results),
+        None => eval_expansion(op, operands, types, bindings, room),
+    }
 }
 
 /// Evaluates an op's expansion over concrete shapes.
@@ -167,6 +217,7 @@ fn eval_expansion<S: Number>(
     operands: &[&Array<S>],
     types: &[TensorType],
     bindings: &Bindings,
+    room: &mut Room,
 ) -> Result<Vec<Array<S>>, EvalError> {
     // Element types of real operands are not known from the array; all floats of one expansion share one type.
     let float = types.iter().map(|ty| ty.dtype).find(|dtype| dtype.is_float()).unwrap_or(crate::ir::DType::F64);
@@ -192,6 +243,7 @@ fn eval_expansion<S: Number>(
         Ok(graph) => graph,
         Err(errors) => unreachable!("an expansion is well typed wherever its op is: law L1\n{errors}"),
     };
+    let left = room.0;
     let mut values: Vec<Vec<Array<S>>> = Vec::with_capacity(graph.len());
     for (id, node) in graph.nodes() {
         let results = match &node.op {
@@ -199,11 +251,14 @@ fn eval_expansion<S: Number>(
             op => {
                 let operands: Vec<&Array<S>> =
                     node.operands().iter().map(|v| &values[v.node.index()][v.output as usize]).collect();
-                eval_op(op, &operands, node.types(), bindings)?
+                room.admit(node.types(), bindings)?;
+                eval_within(op, &operands, node.types(), bindings, room)?
             }
         };
         values.push(results);
     }
+    // What is within is dropped here; the results have their room already.
+    room.0 = left;
     Ok(results.iter().map(|value| values[value.node.index()][value.output as usize].clone()).collect())
 }
 

@@ -19,4 +19,4 @@ pub use interpret::{EvalError, Evaluation, interpret, interpret_all};
 pub use number::Number;
 
 pub(crate) use array::{each_kind, index_of, strides_of};
-pub(crate) use interpret::eval_op;
+pub(crate) use interpret::{MOST_ELEMENTS, eval_op};

@@ -151,7 +151,7 @@ pub fn kinks_follow_the_convention(rules: &dyn ReverseRules) -> Result<(), Strin
     exactly("softplus", rules, 2, zero, |_, x| x[0].softplus(), &[&[0.25]])?;
     exactly("softplus", rules, 3, zero, |_, x| x[0].softplus(), &[&[0.0]])?;
     exactly("silu", rules, 2, zero, |_, x| x[0].silu(), &[&[0.5]])?;
-    exactly("clamp", rules, 1, &[&[-1.0, 0.0, 1.0]], |_, x| x[0].clamp(-1.0, 1.0), &[&[0.5, 1.0, 0.5]])
+    exactly("clamp", rules, 1, &[&[-1.0, 0.0, 1.0]], |_, x| x[0].clamp(-1.0, 1.0), &[&[0.0, 1.0, 0.0]])
 }
 
 /// Far out the derivatives are the limits of the functions, never a NaN from the branch that was not taken.

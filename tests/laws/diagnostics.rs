@@ -173,6 +173,12 @@ fn methods_report_the_line_they_stand_on() {
         "a name": |b, x, n| b.input("x", DType::F32, [2]);
         "an update": |b, x, n| b.update(x, x);
     };
+    report_their_lines(&cases);
+}
+
+/// Each builds one mistake, which is reported at its line: the one behind that of the row before.
+#[track_caller]
+fn report_their_lines(cases: &[(u32, &str, fn(&Builder))]) {
     for (row, (line, what, build)) in (1..).zip(cases) {
         let b = Builder::new();
         build(&b);
@@ -181,4 +187,56 @@ fn methods_report_the_line_they_stand_on() {
         let place = errors.first().location().unwrap_or_else(|| panic!("{what}: {errors}"));
         assert_eq!((place.file(), place.line()), (file!(), line + row), "{what}: {errors}");
     }
+}
+
+/// An axis that is not there, and one that is named twice, is never dropped in silence.
+#[test]
+fn every_method_that_takes_an_axis_refuses_a_wrong_one() {
+    #[rustfmt::skip]
+    let cases = wrong! {
+        "sum": |b, x, n| x.sum(&[99]);
+        "sum twice": |b, x, n| x.sum(&[1, 1]);
+        "mean": |b, x, n| x.mean(&[99]);
+        "mean twice": |b, x, n| x.mean(&[0, 1, 0]);
+        "reduce_max": |b, x, n| x.reduce_max(&[99]);
+        "reduce_max twice": |b, x, n| x.reduce_max(&[0, 0]);
+        "reduce_min": |b, x, n| x.reduce_min(&[0, 99]);
+        "reduce_min twice": |b, x, n| x.reduce_min(&[1, 0, 1]);
+        "product": |b, x, n| x.product(&[99]);
+        "product twice": |b, x, n| x.product(&[0, 0]);
+        "count": |b, x, n| x.count(&[99]);
+        "count of several": |b, x, n| x.count(&[0, 99]);
+        "count twice": |b, x, n| x.count(&[0, 0]);
+        "count of integers": |b, x, n| n.count(&[1]);
+        "unreduce": |b, x, n| x.sum(&[1]).unreduce(&[1, 99], x);
+        "unreduce twice": |b, x, n| x.sum(&[1]).unreduce(&[1, 1], x);
+        "unreduce of another shape": |b, x, n| x.unreduce(&[1], x);
+        "unreduce over nothing": |b, x, n| x.unreduce(&[], n);
+        "along": |b, x, n| n.along(99, n);
+        "broadcast_in": |b, x, n| x.broadcast_in([2, 3, 4], &[0, 99]);
+        "broadcast_in twice": |b, x, n| x.broadcast_in([2, 3, 4], &[0, 0]);
+        "broadcast_in out of order": |b, x, n| x.broadcast_in([3, 2], &[1, 0]);
+        "transpose": |b, x, n| x.transpose(&[0, 99]);
+        "transpose twice": |b, x, n| x.transpose(&[1, 1]);
+        "transpose of too few": |b, x, n| x.transpose(&[0]);
+        "concat of one": |b, x, n| b.concat(&[x], 99);
+        "concat": |b, x, n| b.concat(&[x, x], 99);
+        "slice": |b, x, n| x.slice(99, 0..1);
+        "slice_by": |b, x, n| x.slice_by(2, 0..1, 1);
+        "pad": |b, x, n| x.pad(99, 0, 0, 0, x.scalar_like(0.0));
+        "softmax": |b, x, n| x.softmax(99);
+        "log_softmax": |b, x, n| x.log_softmax(99);
+        "arg_max": |b, x, n| x.arg_max(99);
+        "take": |b, x, n| x.take_along_axis(x.cast(DType::I32), 99);
+        "scatter": |b, x, n| x.scatter_along_axis(x.cast(DType::I32), 99, 3);
+        "dot": |b, x, n| x.dot_general(x, (&[99], &[0]), (&[], &[]));
+        "dot, of the other": |b, x, n| x.dot_general(x, (&[0], &[99]), (&[], &[]));
+        "dot, batch": |b, x, n| x.dot_general(x, (&[], &[]), (&[99], &[99]));
+        "dot twice": |b, x, n| x.dot_general(x, (&[0, 0], &[0, 0]), (&[], &[]));
+        "dot, both ways": |b, x, n| x.dot_general(x, (&[0], &[0]), (&[0], &[0]));
+        "iota": |b, x, n| b.iota(DType::I32, [2, 3], 99);
+        "batch norm": |b, x, n| x.batch_norm_train(x, x, 99, 1e-3);
+        "batch norm with given statistics": |b, x, n| x.batch_norm_infer([x, x, x, x], 99, 1e-3);
+    };
+    report_their_lines(&cases);
 }

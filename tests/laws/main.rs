@@ -5,7 +5,10 @@ mod common;
 
 mod definitions;
 mod diagnostics;
+mod edges;
 mod extremes;
+mod kinks;
+mod limits;
 mod numbers;
 mod points;
 mod sweep;

@@ -1,8 +1,9 @@
 //! Wrong uses of ops: shapes and axes that do not fit.
 
 use super::refused;
-use foldgrad::DType::F32;
+use foldgrad::DType::{F32, I32};
 use foldgrad::Tensor;
+use foldgrad::ir::Dim;
 use insta::assert_snapshot;
 
 #[test]
@@ -301,6 +302,58 @@ fn axis_that_is_named_twice() {
     note: x (input `x`): f32[2,3] was made here
       --> tests/wrong_uses/shapes.rs:X:19
     help: name each axis once
+    "#);
+}
+
+#[test]
+fn count_along_an_axis_that_is_not_there() {
+    let said = refused(|g| {
+        let x = g.input("x", F32, ["batch", "3"]); // X
+        g.output("y", x.sum_all() / x.count(&[0, 2])); // HERE
+    });
+    assert_snapshot!(said, @r#"
+    error[attribute]: count: axis 2 is out of range for f32[batch,3]
+      --> tests/wrong_uses/shapes.rs:HERE:39
+       |
+    LL |         g.output("y", x.sum_all() / x.count(&[0, 2]));
+       |                                       ^
+    note: f32[batch,3] was made here
+      --> tests/wrong_uses/shapes.rs:X:19
+    help: axes are counted from 0; there are 2; name each at most once
+    "#);
+}
+
+#[test]
+fn concat_of_one_part_along_an_axis_that_is_not_there() {
+    let said = refused(|g| {
+        let x = g.input("x", F32, [2, 3]); // X
+        g.output("y", g.concat(&[x], 2)); // HERE
+    });
+    assert_snapshot!(said, @r#"
+    error[attribute]: concat: axis 2 is out of range for f32[2,3]
+      --> tests/wrong_uses/shapes.rs:HERE:25
+       |
+    LL |         g.output("y", g.concat(&[x], 2));
+       |                         ^
+    note: f32[2,3] was made here
+      --> tests/wrong_uses/shapes.rs:X:19
+    help: axes are counted from 0; there are 2; name each at most once
+    "#);
+}
+
+#[test]
+fn size_beyond_its_type() {
+    let said = refused(|g| {
+        let size = g.size([Dim::from(1 << 20), Dim::from(1 << 12)], I32); // HERE
+        g.output("y", size);
+    });
+    assert_snapshot!(said, @r#"
+    error[shape]: size: [1048576,4096] has more elements than i32 counts
+      --> tests/wrong_uses/shapes.rs:HERE:22
+       |
+    LL |         let size = g.size([Dim::from(1 << 20), Dim::from(1 << 12)], I32);
+       |                      ^
+    help: ask for f64, or take the size of a smaller shape
     "#);
 }
 

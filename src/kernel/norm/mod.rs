@@ -211,7 +211,7 @@ impl<T: Real> Grad<'_, T> {
         let (by_dy, rest) = rest.split_at_mut(width);
         let (by_centred, constant) = rest.split_at_mut(width);
         for c in 0..width {
-            r[c] = (var[c] + eps).rsqrt();
+            r[c] = finite_rsqrt(var[c] + eps);
         }
         // SAFETY: the caller of `batch_norm_grad` vouches for the memory.
         unsafe {
@@ -220,12 +220,18 @@ impl<T: Real> Grad<'_, T> {
             for c in 0..width {
                 let scale = gamma[c] * r[c];
                 by_dy[c] = scale;
-                by_centred[c] = (dvar[c] + dvar[c] - scale * r[c] * dgamma[c]) / count;
+                by_centred[c] = (dvar[c] + dvar[c] - scale * dgamma[c] * r[c]) / count;
                 constant[c] = (dmean[c] - scale * dbeta[c]) / count;
             }
             window.each::<S, T, Backward, GATED>(simd, of, [mean, by_dy, by_centred, constant], dx);
         }
     }
+}
+
+/// `1/√x`, where an `x` of 0 counts as the smallest normal number: without ε over a constant channel a `dy` of 0 stays 0.
+fn finite_rsqrt<T: Real>(x: T) -> T {
+    let least = if size_of::<T>() == size_of::<f32>() { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+    if x == T::ZERO { T::from_f64(least).rsqrt() } else { x.rsqrt() }
 }
 
 /// Rows summed in one go before the partial sums are added to the totals.

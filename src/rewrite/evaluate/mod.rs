@@ -17,7 +17,7 @@ pub(crate) use number::Exact;
 use crate::ir::{Bindings, Builder, DType, Graph, Node, TensorType, Value};
 use crate::op::Op;
 use crate::ops::{Binary, Reduction, Unary};
-use crate::reference::{Array, EvalError, eval_op};
+use crate::reference::{Array, EvalError, MOST_ELEMENTS, eval_op};
 use content::Content;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use smallvec::{SmallVec, smallvec};
@@ -42,9 +42,6 @@ impl Numbered {
         self.0.get(value.node.index())?.get(value.output as usize).copied()
     }
 }
-
-/// The most elements that are held in memory at once: a graph may name shapes that no memory can hold.
-pub(crate) const MOST_ELEMENTS: usize = 1 << 28;
 
 /// Evaluates graphs that share inputs.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::unequal::ProverError;
 use crate::ir::{Bindings, DType, Dim, Graph, Tensor, TensorType};
 use crate::op::{Op, Role};
 use crate::random::Stream;
-use crate::reference::{Array, Dense, EvalError, Fp};
-use crate::rewrite::evaluate::{Evaluator, Exact, MOST_ELEMENTS};
+use crate::reference::{Array, Dense, EvalError, Fp, MOST_ELEMENTS};
+use crate::rewrite::evaluate::{Evaluator, Exact};
 use indexmap::IndexMap;
 use std::sync::Arc;
 

@@ -97,17 +97,18 @@ pub(super) fn binary(e: &mut Emitter, binary: Binary, a: &Held, b: &Held) -> Low
     Ok(map(e, onnx, &[a, b], a.dtype))
 }
 
-/// Integer division is 0 where it has no answer; in runtimes it would end the process there.
+/// Integer division is 0 by zero, and wraps where it overflows, as a division by 1 does; in runtimes either would end the
+/// process.
 fn divide_integers(e: &mut Emitter, a: &Held, b: &Held) -> String {
     let [zero, one, minus_one, least] = [0.0, 1.0, -1.0, f64::from(i32::MIN)].map(|value| e.scalar(DType::I32, value));
     let by_zero = e.node("Equal", &[&b.name, &zero], &[]);
     let of_least = e.node("Equal", &[&a.name, &least], &[]);
     let by_minus_one = e.node("Equal", &[&b.name, &minus_one], &[]);
     let overflows = e.node("And", &[&of_least, &by_minus_one], &[]);
-    let undefined = e.node("Or", &[&by_zero, &overflows], &[]);
-    let divisor = e.node("Where", &[&undefined, &one, &b.name], &[]);
+    let traps = e.node("Or", &[&by_zero, &overflows], &[]);
+    let divisor = e.node("Where", &[&traps, &one, &b.name], &[]);
     let quotient = e.node("Div", &[&a.name, &divisor], &[]);
-    e.node("Where", &[&undefined, &zero, &quotient], &[])
+    e.node("Where", &[&by_zero, &zero, &quotient], &[])
 }
 
 pub(super) fn compare(e: &mut Emitter, compare: Compare, a: &Held, b: &Held) -> Held {
