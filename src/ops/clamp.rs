@@ -1,7 +1,7 @@
 //! `min(max(x, low), high)`.
 
 use crate::ir::{Expr, ToExpr};
-use crate::op::{AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Sample, Types};
+use crate::op::{AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Types};
 use smallvec::smallvec;
 
 /// `x` kept between `low` and `high`, all of one type. Where `low > high` the result is `high`.
@@ -39,6 +39,10 @@ impl OpDef for Clamp {
             cx.same_shape(0, bound)?;
         }
         Ok(smallvec![cx.ty(0).clone()])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.elementwise()
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -1,7 +1,9 @@
 //! Softmax cross-entropy with integer labels: `−log softmax(logits)[label]`, one loss a row.
 
 use crate::ir::{DType, Expr, Shape};
-use crate::op::{AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx};
+use crate::op::{
+    AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
+};
 use smallvec::smallvec;
 
 /// `−log softmax(logits)[label]` over the last axis of `logits`; a label out of range gives NaN.
@@ -45,6 +47,10 @@ impl OpDef for SoftmaxCrossEntropy {
                 .help("labels have the shape of logits without the last axis, one class index a row"));
         }
         Ok(smallvec![logits.with_shape(rows)])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
