@@ -2,6 +2,8 @@
 //! what does not fit is refused with what, where and how to mend it.
 
 mod common;
+#[path = "predictor/law.rs"]
+mod law;
 
 use common::Random;
 use common::running::{SETS, difference, options};
