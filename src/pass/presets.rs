@@ -28,12 +28,6 @@ const SHARE_SUMS: Pass = Pass {
     action: Action::Rebuild(share_sums),
 };
 
-const SETTLE: Pass = Pass {
-    name: "settle",
-    about: "drop what sharing sums has laid bare: biases that are pointless now, operations that change nothing",
-    action: Action::Rules(&[rules::DEAD_BIAS, rules::IDENTITIES]),
-};
-
 const FOLD: Pass = Pass {
     name: "fold",
     about: "fold batch norms and other affine maps into the products before and behind them",
@@ -51,8 +45,10 @@ const DEAD_CODE: Pass =
 
 impl Pipeline {
     /// For a graph with gradients, before an optimiser is added: forward, loss, backward.
+    ///
+    /// Shared sums lay bare more biases that are pointless; where one is dropped, sums are shared once more.
     pub fn training() -> Pipeline {
-        Pipeline::new([TIDY, DEAD_BIAS, SHARE_SUMS, SETTLE, DEAD_CODE]).again(SHARE_SUMS.name, SETTLE.name)
+        Pipeline::new([TIDY, DEAD_BIAS, SHARE_SUMS, DEAD_BIAS, DEAD_CODE]).again(SHARE_SUMS.name, DEAD_BIAS.name)
     }
 
     /// For a graph that is only run: no gradients, fixed weights.
