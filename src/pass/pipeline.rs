@@ -5,7 +5,7 @@ use crate::ir::{Diagnostics, Graph, verify};
 use crate::rewrite::{
     Equality, Fired, Prover, ProverError, Refused, RewriteError, Rewriter, Rule, Unequal, Weights, Work, rules, work,
 };
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use std::time::{Duration, Instant};
 
 /// What a pass does.
@@ -214,10 +214,13 @@ impl Pipeline {
         let mut outcome = Outcome { graph: graph.clone(), passes: Vec::new(), fired: Vec::new(), refused: Vec::new() };
         let passes: Vec<&Pass> =
             self.passes.iter().filter(|pass| !self.without.iter().any(|name| name == pass.name)).collect();
+        // By pass: its last turn says what is refused in the end.
+        let mut refused: IndexMap<&str, Vec<Refused>> = IndexMap::new();
         let mut at = 0;
         while let Some(&pass) = passes.get(at) {
             let (started, before) = (Instant::now(), outcome.fired.len());
-            let (next, proof) = run_one(pass, &outcome.graph, &mut rewriter, &mut prover, &mut outcome.refused)?;
+            let (next, proof) = run_one(pass, &outcome.graph, &mut rewriter, &mut prover)?;
+            refused.insert(pass.name, rewriter.take_refused());
             outcome.fired.extend(rewriter.take_fired());
             outcome.passes.push(PassRecord {
                 name: pass.name,
@@ -234,6 +237,7 @@ impl Pipeline {
             let back = back.and_then(|again| passes[..at].iter().position(|pass| pass.name == again.from));
             at = back.unwrap_or(at + 1);
         }
+        outcome.refused = refused.into_values().flatten().collect();
         Ok((outcome, prover))
     }
 
@@ -266,7 +270,6 @@ fn run_one(
     graph: &Graph,
     rewriter: &mut Rewriter,
     prover: &mut Option<Prover>,
-    refused: &mut Vec<Refused>,
 ) -> Result<(Graph, Duration), PassError> {
     let proved = prover.is_some();
     let (next, proof) = match pass.action {
@@ -275,7 +278,6 @@ fn run_one(
             rewriter.prover = prover.take();
             let next = rewriter.run_on(graph, &rules);
             *prover = rewriter.prover.take();
-            refused.extend(rewriter.take_refused());
             let next = next.map_err(|error| PassError::Rewrite { pass: pass.name, error })?;
             (next, rewriter.take_proof_time())
         }
