@@ -46,18 +46,22 @@ fn feeds<S: Number>(graph: &Graph, weights: &Weights, seed: u64, sizes: [usize; 
     feeds
 }
 
-/// The outputs of `found` are those of `truth`.
-fn same_values(
-    truth: &Graph,
-    found: &Graph,
-    weights: [&Weights; 2],
-    seed: u64,
-    sizes: [usize; 2],
-) -> Result<(), String> {
-    let truth = interpret::<Magnitude>(truth, &feeds(truth, weights[0], seed, sizes)).map_err(|e| e.to_string())?;
-    let given = feeds::<f64>(found, weights[1], seed, sizes);
+/// Sizes of `n` and `m`.
+const SIZES: [[usize; 2]; 2] = [[3, 2], [1, 1]];
+
+type Outputs = IndexMap<String, Array<Magnitude>>;
+
+/// What the reference gives for a graph with these sizes.
+fn truth(made: &Made, sizes: [usize; 2]) -> Result<Outputs, String> {
+    let given = feeds(&made.graph, &made.weights, made.seed, sizes);
+    Ok(interpret(&made.graph, &given).map_err(|error| error.to_string())?.outputs)
+}
+
+/// The outputs of `found`, over these weights, are the true ones.
+fn same_values(truth: &Outputs, found: &Graph, weights: &Weights, seed: u64, sizes: [usize; 2]) -> Result<(), String> {
+    let given = feeds::<f64>(found, weights, seed, sizes);
     let outputs = interpret(found, &given).map_err(|error| error.to_string())?.outputs;
-    for (name, truth) in &truth.outputs {
+    for (name, truth) in truth {
         for (truth, found) in truth.real().data.iter().zip(&outputs[name].real().data) {
             let is_close = (truth.value - found).abs() <= 1e-11 * truth.size.max(1e-3);
             if !is_close && !(truth.value.is_nan() && found.is_nan()) {
@@ -71,6 +75,8 @@ fn same_values(
 fn check(made: &Made, seen: &mut Seen) -> Result<(), String> {
     seen.graphs += 1;
     seen.nodes += made.graph.len();
+    let [usual, ones] = SIZES;
+    let truths = [truth(made, usual)?, truth(made, ones)?];
     for (name, pipeline) in [
         ("training", Pipeline::training()),
         ("inference", Pipeline::inference()),
@@ -102,8 +108,8 @@ fn check(made: &Made, seen: &mut Seen) -> Result<(), String> {
                 return Err(failed(format!("{unequal} in\n{after}")));
             }
         }
-        for sizes in [[3, 2], [1, 1]] {
-            same_values(&made.graph, after, [&made.weights; 2], made.seed, sizes)
+        for (truth, sizes) in truths.iter().zip(SIZES) {
+            same_values(truth, after, &made.weights, made.seed, sizes)
                 .map_err(|reason| failed(format!("{reason} in\n{after}")))?;
         }
     }
@@ -124,7 +130,7 @@ fn check(made: &Made, seen: &mut Seen) -> Result<(), String> {
     seen.folded += 1;
     let folded = fold(&made.graph, &made.weights).map_err(|error| format!("fold: {error}\n{}", made.graph))?;
     let _ = folded.explanation().to_string();
-    same_values(&made.graph, &folded.graph, [&made.weights, &folded.weights], made.seed, [3, 2])
+    same_values(&truths[0], &folded.graph, &folded.weights, made.seed, usual)
         .map_err(|reason| format!("fold: {reason}\n{}\nbecame\n{}", made.graph, folded.graph))
 }
 
