@@ -2,6 +2,15 @@
 //! what does not fit is refused with what, where and how to mend it.
 
 mod common;
+#[path = "predictor/cuts.rs"]
+mod cuts;
+#[path = "predictor/graphs.rs"]
+mod graphs;
+#[path = "predictor/law.rs"]
+mod law;
+#[allow(dead_code)]
+#[path = "random_rewrites/pool.rs"]
+mod pool;
 
 use common::Random;
 use common::running::{SETS, difference, options};

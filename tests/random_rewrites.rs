@@ -6,8 +6,12 @@
 mod common;
 #[path = "random_rewrites/inference.rs"]
 mod inference;
+#[path = "random_rewrites/pipelines.rs"]
+mod pipelines;
 #[path = "random_rewrites/pool.rs"]
 mod pool;
+#[path = "random_rewrites/symbolic.rs"]
+mod symbolic;
 #[path = "random_rewrites/training.rs"]
 mod training;
 

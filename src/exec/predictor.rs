@@ -122,7 +122,10 @@ pub enum PredictError {
 /// - Calls at the same time run side by side, each in memory of its own, which is kept for later calls. The weights are
 ///   there once, and shared. Calls that are alone are shared out over the threads of the [`Options`].
 /// - A batch is shared out by its plan. More than [`BLOCK`] rows a thread go block by block, each block through all layers
-///   by one thread, if the rows of the graph depend on no other rows, which is checked.
+///   by one thread, if each row of the outputs depends on that row of the inputs alone. Each op of the graph is asked
+///   ([`OpDef::rows`](crate::op::OpDef::rows)), and every output has the batch as its first axis. What reduces over the
+///   batch, indexes along it, knows its size or the place of a row in it, or draws a random number for each row couples
+///   rows: such a graph is computed as a whole, whatever the number of rows.
 /// - [`predict_into`](Predictor::predict_into) allocates nothing once its sizes have been seen.
 ///
 /// Each row has the same bits in a batch of any size where products go through register tiles, which is so unless a weight

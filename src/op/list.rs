@@ -1,6 +1,8 @@
 //! THE list of ops: a closed enum, so that equality, hashing and exhaustive matches come for free.
 
-use super::{Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Types, VjpCx};
+use super::{
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Types, VjpCx,
+};
 use crate::ir::Expr;
 use crate::ops::*;
 use crate::reference::{Array, Number};
@@ -54,6 +56,8 @@ macro_rules! define_ops {
                 cx.check_arity(self)?;
                 each!(self, op => op.infer(cx))
             }
+            /// See [`OpDef::rows`].
+            pub fn rows(&self, cx: &RowsCx<'_>) -> Rows { each!(self, op => op.rows(cx)) }
             /// See [`OpDef::expand`].
             pub fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
                 each!(self, op => op.expand(operands))

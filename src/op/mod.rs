@@ -7,6 +7,7 @@ mod attr;
 mod case;
 mod cx;
 mod list;
+mod rows;
 
 pub use attr::{Attr, AttrError, Attrs, Scalar};
 pub(crate) use attr::{is_symbol, quote};
@@ -14,6 +15,8 @@ pub(crate) use case::SHAPES;
 pub use case::{Case, Domain, Sample};
 pub use cx::{Cotangent, EvalCx, InferCx, Mismatch, NoVjp, Types, VjpCx};
 pub use list::Op;
+pub(crate) use rows::keeps_rows_apart;
+pub use rows::{Rows, RowsCx};
 
 use crate::ir::Expr;
 use crate::reference::{Array, Number};
@@ -77,6 +80,12 @@ pub trait OpDef: Clone + Debug + PartialEq + Eq + Hash + Into<Op> {
 
     /// Result types, or why the operands do not fit.
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch>;
+
+    /// How the rows of a batch pass through it: whether they stay apart, and along which axis of each result they lie.
+    ///
+    /// There is no default: an op that does not say what couples rows would be cut into blocks of them. A composite may
+    /// leave the answer to its definition, with [`RowsCx::by_expansion`].
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows;
 
     /// The definition of a composite in smaller ops; `None` for a primitive.
     fn expand<'b>(&self, _operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -4,7 +4,7 @@
 //! would otherwise become NaN in the gradient.
 
 use crate::ir::Expr;
-use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Sample, Scalar, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Scalar, Types};
 use smallvec::smallvec;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -130,6 +130,10 @@ macro_rules! activation {
 
             fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
                 Ok(smallvec![cx.float(0)?.clone()])
+            }
+
+            fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+                cx.by_expansion(self)
             }
 
             fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -2,7 +2,8 @@
 
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -53,6 +54,10 @@ impl OpDef for ArgMax {
             .help("give the axis at least one element"));
         }
         Ok(smallvec![TensorType::new(DType::I32, cx.shape(0).without(&[self.axis]))])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.over(&[self.axis])
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

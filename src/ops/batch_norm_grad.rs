@@ -7,7 +7,7 @@
 
 use super::batch_norm_train::batch_axes;
 use crate::ir::{DType, Expr};
-use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Sample, Scalar, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Scalar, Types};
 use smallvec::smallvec;
 
 /// Operands: `x`, `γ`, the batch mean and variance that the forward op gave, and the cotangents of its three results.
@@ -69,6 +69,10 @@ impl OpDef for BatchNormGrad {
         cx.same_shape(0, 4)?;
         let statistic = x.with_shape([channels]);
         Ok(smallvec![x.clone(), statistic.clone(), statistic])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

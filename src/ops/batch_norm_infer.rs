@@ -1,7 +1,7 @@
 //! Batch norm with given statistics: `y = γ·(x − μ)/√(σ² + ε) + β`, per channel of `axis`.
 
 use crate::ir::Expr;
-use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Sample, Scalar, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Scalar, Types};
 use smallvec::smallvec;
 
 /// The affine map that batch norm is once its statistics are fixed.
@@ -49,6 +49,10 @@ impl OpDef for BatchNormInfer {
             cx.vector_of(vector, channels, x.dtype, "channel")?;
         }
         Ok(smallvec![x.clone()])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -7,7 +7,8 @@
 use super::BatchNormGrad;
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, NoVjp, OpDef, Sample, Scalar, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Scalar,
+    Types, VjpCx,
 };
 use smallvec::smallvec;
 
@@ -79,6 +80,10 @@ impl OpDef for BatchNormTrain {
         cx.vector_of(2, channels, x.dtype, "channel")?;
         let statistic = x.with_shape([channels]);
         Ok(smallvec![x.clone(), statistic.clone(), statistic])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -3,7 +3,8 @@
 use super::edge::{infinite_at, zero_or_nan};
 use crate::ir::{DType, Expr, ToExpr};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, SHAPES, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, SHAPES, Sample,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
@@ -169,6 +170,10 @@ impl OpDef for Binary {
             return Err(Mismatch::dtype("a and b must be numbers, found bool").help("use `.cast(DType::F32)` first"));
         }
         Ok(smallvec![cx.ty(0).clone()])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.elementwise()
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

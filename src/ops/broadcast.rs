@@ -2,7 +2,8 @@
 
 use crate::ir::{Expr, Shape};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use smallvec::smallvec;
@@ -82,6 +83,13 @@ impl OpDef for Broadcast {
             }
         }
         Ok(smallvec![x.with_shape(self.shape.clone())])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        match cx.axis(0) {
+            Some(axis) => Rows::apart(Some(self.dims[axis])),
+            None => Rows::apart(cx.result_axis(0)),
+        }
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

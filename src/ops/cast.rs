@@ -2,7 +2,8 @@
 
 use crate::ir::{DType, Expr};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
@@ -44,6 +45,10 @@ impl OpDef for Cast {
 
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         Ok(smallvec![cx.ty(0).with_dtype(self.dtype)])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.elementwise()
     }
 
     // Between f32 and f64 the interpreter's number type stays as it is: it is the precision that was asked for.

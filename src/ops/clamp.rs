@@ -3,7 +3,9 @@
 
 use super::edge::zero_or_nan;
 use crate::ir::{Expr, ToExpr};
-use crate::op::{AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx};
+use crate::op::{
+    AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
+};
 use smallvec::smallvec;
 
 /// `x` kept between `low` and `high`, all of one type. Where `low > high` the result is `high`.
@@ -41,6 +43,10 @@ impl OpDef for Clamp {
             cx.same_shape(0, bound)?;
         }
         Ok(smallvec![cx.ty(0).clone()])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.elementwise()
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

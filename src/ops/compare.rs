@@ -2,7 +2,8 @@
 
 use crate::ir::{DType, Expr, ToExpr};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, SHAPES, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, SHAPES, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
@@ -95,6 +96,10 @@ impl OpDef for Compare {
         cx.same_dtype(0, 1)?;
         cx.same_shape(0, 1)?;
         Ok(smallvec![cx.ty(0).with_dtype(DType::Bool)])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.elementwise()
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -2,7 +2,8 @@
 
 use crate::ir::{Builder, Expr};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -63,6 +64,10 @@ impl OpDef for Concat {
                 .ok_or_else(|| Mismatch::shape("the joined axis is too long").help("join fewer parts"))?;
         }
         Ok(smallvec![first.with_shape(first.shape.with(self.axis, total))])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.along(self.axis)
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

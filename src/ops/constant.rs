@@ -1,7 +1,9 @@
 //! A literal tensor.
 
 use crate::ir::{Literal, Tensor};
-use crate::op::{Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Types, VjpCx};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Types, VjpCx,
+};
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
 
@@ -43,6 +45,10 @@ impl OpDef for Constant {
 
     fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
         Ok(smallvec![self.literal.ty()])
+    }
+
+    fn rows(&self, _: &RowsCx<'_>) -> Rows {
+        Rows::apart(None)
     }
 
     fn eval<S: Number>(&self, _: &EvalCx<S>) -> Option<Vec<Array<S>>> {

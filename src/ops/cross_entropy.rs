@@ -2,7 +2,9 @@
 
 use super::edge::undefined_at;
 use crate::ir::{DType, Expr, Shape};
-use crate::op::{AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx};
+use crate::op::{
+    AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
+};
 use smallvec::smallvec;
 
 /// `−log softmax(logits)[label]` over the last axis of `logits`; a label out of range gives NaN,
@@ -47,6 +49,10 @@ impl OpDef for SoftmaxCrossEntropy {
                 .help("labels have the shape of logits without the last axis, one class index a row"));
         }
         Ok(smallvec![logits.with_shape(rows)])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -1,7 +1,7 @@
 //! The Dense layer's arithmetic: `x·W + b`.
 
 use crate::ir::{Expr, Shape};
-use crate::op::{AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Sample, Types};
+use crate::op::{AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Types};
 use smallvec::smallvec;
 
 /// `x·W + b` over the last axis of `x`; `W` is `[in, out]`, `b` is `[out]`.
@@ -48,6 +48,10 @@ impl OpDef for Dense {
         cx.vector_of(2, kernel.shape[1], x.dtype, "unit")?;
         let shape: Shape = x.shape[..x.rank() - 1].iter().copied().chain([kernel.shape[1]]).collect();
         Ok(smallvec![x.with_shape(shape)])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -2,7 +2,8 @@
 
 use crate::ir::{Expr, Shape};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -115,6 +116,22 @@ impl OpDef for Dot {
         let rows = self.lhs_free(lhs.rank()).into_iter().map(|axis| lhs.shape[axis]);
         let columns = self.rhs_free(rhs.rank()).into_iter().map(|axis| rhs.shape[axis]);
         Ok(smallvec![lhs.with_shape(batch.chain(rows).chain(columns).collect::<Shape>())])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        let (lhs, rhs) = (cx.axis(0), cx.axis(1));
+        let place = |axes: &[usize], of: Option<usize>| axes.iter().position(|&axis| Some(axis) == of);
+        let (lhs_free, rhs_free) = (self.lhs_free(cx.ty(0).rank()), self.rhs_free(cx.ty(1).rank()));
+        let (rows, columns) = (self.lhs_batch.len(), self.lhs_batch.len() + lhs_free.len());
+        match (lhs, rhs) {
+            (None, None) => Rows::apart(None),
+            (Some(_), Some(_)) => match (place(&self.lhs_batch, lhs), place(&self.rhs_batch, rhs)) {
+                (Some(l), Some(r)) if l == r => Rows::apart(Some(l)),
+                _ => Rows::Coupled,
+            },
+            (Some(_), None) => place(&lhs_free, lhs).map_or(Rows::Coupled, |at| Rows::apart(Some(rows + at))),
+            (None, Some(_)) => place(&rhs_free, rhs).map_or(Rows::Coupled, |at| Rows::apart(Some(columns + at))),
+        }
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

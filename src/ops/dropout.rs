@@ -1,7 +1,7 @@
 //! Dropout: each element is zeroed with probability `rate`, the rest scaled by `1/(1 − rate)`.
 
 use crate::ir::{DType, Expr, TensorType};
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Sample, Scalar, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Scalar, Types};
 use crate::ops::RandomUniform;
 use smallvec::smallvec;
 
@@ -56,6 +56,10 @@ impl OpDef for Dropout {
                 .help("the rate is the chance of an element to be zeroed, from 0 up to, not including, 1"));
         }
         Ok(smallvec![cx.ty(0).clone()])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -1,7 +1,7 @@
 //! A named value from outside: data, a parameter, or state.
 
 use crate::ir::TensorType;
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Role, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Role, Rows, RowsCx, Types};
 use smallvec::smallvec;
 use std::sync::Arc;
 
@@ -51,6 +51,14 @@ impl OpDef for Input {
 
     fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
         Ok(smallvec![(*self.ty).clone()])
+    }
+
+    /// Data comes row by row; a parameter that is as long as the batch belongs to the batch as a whole.
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        match (self.role, cx.result_axis(0)) {
+            (Role::Parameter | Role::State, Some(_)) => Rows::Coupled,
+            (_, axis) => Rows::apart(axis),
+        }
     }
 
     fn cases() -> Vec<Case> {

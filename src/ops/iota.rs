@@ -1,7 +1,9 @@
 //! Counts along an axis: element `[i₀, …, iₖ]` is `i_axis`.
 
 use crate::ir::{Builder, DType, Expr, Shape, TensorType};
-use crate::op::{Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Types, VjpCx};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Types, VjpCx,
+};
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
 
@@ -65,6 +67,11 @@ impl OpDef for Iota {
             DType::Bool => Err(Mismatch::dtype("an index cannot be a bool").help("ask for i32, f32 or f64")),
             dtype => Ok(smallvec![TensorType::new(dtype, self.shape.clone())]),
         }
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        let axis = cx.axis_in(&self.shape);
+        if axis == Some(self.axis) { Rows::Coupled } else { Rows::apart(axis) }
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -1,7 +1,7 @@
 //! The arithmetic mean over axes: `Σx / N`.
 
 use crate::ir::Expr;
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Sample, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Types};
 use smallvec::smallvec;
 
 /// The mean over `axes`, which disappear from the shape; NaN over nothing.
@@ -70,6 +70,10 @@ impl OpDef for Mean {
         cx.float(0)?;
         cx.axes(0, &self.axes)?;
         Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).without(&self.axes))])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -2,7 +2,8 @@
 
 use crate::ir::{DType, Expr, Shape, TensorType};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -53,6 +54,10 @@ impl OpDef for OneHot {
         }
         let shape: Shape = index.shape.iter().copied().chain([self.depth.into()]).collect();
         Ok(smallvec![TensorType::new(self.dtype, shape)])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        Rows::apart(cx.axis(0))
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -2,7 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -73,6 +74,10 @@ impl OpDef for Pad {
             return Err(Mismatch::attribute("the padded axis is too long").help("pad by less"));
         };
         Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).with(self.axis, size))])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.along(self.axis)
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

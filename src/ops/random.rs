@@ -3,7 +3,8 @@
 
 use crate::ir::{Builder, DType, Expr, Shape, TensorType};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::random::{GAMMA, mix};
 use crate::reference::{Array, Dense, Number};
@@ -80,6 +81,11 @@ impl OpDef for RandomUniform {
                 .help("ask for DType::F32, and convert the result with `.cast`"));
         }
         Ok(smallvec![TensorType::new(self.dtype, self.shape.clone())])
+    }
+
+    /// What is drawn depends on an element's place in the whole.
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        if cx.axis_in(&self.shape).is_some() { Rows::Coupled } else { Rows::apart(None) }
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -3,7 +3,8 @@
 use super::edge::zero_or_nan;
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, index_of};
 use smallvec::smallvec;
@@ -133,6 +134,10 @@ impl OpDef for Reduce {
         cx.float(0)?;
         cx.axes(0, &self.axes)?;
         Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).without(&self.axes))])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.over(&self.axes)
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

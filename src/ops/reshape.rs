@@ -2,7 +2,8 @@
 
 use crate::ir::{Dim, Expr, Shape};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use smallvec::smallvec;
@@ -69,6 +70,12 @@ impl OpDef for Reshape {
                 .help("the known sizes must have one product, and each symbolic dimension must appear on both sides"));
         }
         Ok(smallvec![x.with_shape(self.shape.clone())])
+    }
+
+    /// The rows stay whole if what lies before them does.
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        let before = |shape: &Shape| Some(measure(&shape.iter().take(cx.axis_in(shape)?).copied().collect()));
+        if before(&cx.ty(0).shape) == before(&self.shape) { Rows::apart(cx.result_axis(0)) } else { Rows::Coupled }
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -2,7 +2,8 @@
 
 use crate::ir::{DType, Expr};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, SHAPES, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, SHAPES, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -40,6 +41,10 @@ impl OpDef for Select {
         cx.same_shape(1, 2)?;
         cx.same_shape(0, 1)?;
         Ok(smallvec![cx.ty(1).clone()])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.elementwise()
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -1,7 +1,9 @@
 //! The number of elements of a shape, as a scalar: how a mean over a symbolic batch knows its N.
 
 use crate::ir::{Builder, DType, Dim, Expr, Shape, TensorType};
-use crate::op::{Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Types, VjpCx};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Types, VjpCx,
+};
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
 
@@ -64,6 +66,10 @@ impl OpDef for Size {
             DType::Bool => Err(Mismatch::dtype("a size cannot be a bool").help("ask for f32, f64 or i32")),
             dtype => Ok(smallvec![TensorType::scalar(dtype)]),
         }
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        if cx.axis_in(&self.dims).is_some() { Rows::Coupled } else { Rows::apart(None) }
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -2,7 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use smallvec::smallvec;
@@ -83,6 +84,10 @@ impl OpDef for Slice {
             .help(format!("give a range within 0..{size}, its start not after its end")));
         }
         Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.len()))])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.along(self.axis)
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -1,7 +1,9 @@
 //! `softmax(x)ᵢ = e^(xᵢ − max x) / Σⱼ e^(xⱼ − max x)`, and its logarithm.
 
 use crate::ir::Expr;
-use crate::op::{Attr, AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
+};
 use smallvec::smallvec;
 
 /// Exponentials along `axis`, scaled to sum to 1.
@@ -69,6 +71,10 @@ impl OpDef for Softmax {
         Ok(smallvec![cx.ty(0).clone()])
     }
 
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_expansion(self)
+    }
+
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
         let [x] = *operands else { return None };
         let e = x.shifted(self.axis).exp();
@@ -109,6 +115,10 @@ impl OpDef for LogSoftmax {
         cx.float(0)?;
         cx.axis(0, self.axis)?;
         Ok(smallvec![cx.ty(0).clone()])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -1,7 +1,9 @@
 //! The identity, through which no gradient flows.
 
 use crate::ir::Expr;
-use crate::op::{AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx};
+use crate::op::{
+    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
+};
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
 
@@ -34,6 +36,10 @@ impl OpDef for StopGradient {
 
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         Ok(smallvec![cx.ty(0).clone()])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.elementwise()
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

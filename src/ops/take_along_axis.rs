@@ -2,7 +2,8 @@
 
 use crate::ir::{DType, Dim, Expr};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number, index_of};
 use smallvec::smallvec;
@@ -74,6 +75,11 @@ impl OpDef for TakeAlongAxis {
         Ok(smallvec![x.with_shape(index.shape.clone())])
     }
 
+    /// Rows may pick from what all of them share, but not from each other.
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        if cx.axis(0) == Some(self.axis) { Rows::Coupled } else { Rows::apart(cx.axis(1)) }
+    }
+
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
         let (x, index) = (cx.operand(0).real(), cx.operand(1).int());
         Some(vec![Array::Real(Dense::from_fn(cx.shape(0), |at| {
@@ -136,6 +142,11 @@ impl OpDef for ScatterAlongAxis {
         check_index(cx, self.axis)?;
         cx.same_shape(0, 1)?;
         Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.size))])
+    }
+
+    /// Rows add to their own result, but not to that of each other; an axis that only the result has counts the rows.
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        if cx.axis(0) == cx.result_axis(0) { cx.along(self.axis) } else { Rows::Coupled }
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

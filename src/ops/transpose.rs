@@ -2,7 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use smallvec::smallvec;
@@ -68,6 +69,10 @@ impl OpDef for Transpose {
                 .help(format!("name each of the axes 0..{} once", x.rank())));
         }
         Ok(smallvec![x.with_shape(self.permutation.iter().map(|&axis| x.shape[axis]).collect::<crate::ir::Shape>())])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        Rows::apart(cx.axis(0).and_then(|axis| self.permutation.iter().position(|&from| from == axis)))
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

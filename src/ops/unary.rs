@@ -3,7 +3,8 @@
 use super::edge::{infinite_at, undefined_at};
 use crate::ir::Expr;
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, SHAPES, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, SHAPES, Sample,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
@@ -135,6 +136,10 @@ impl OpDef for Unary {
 
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         Ok(smallvec![cx.float(0)?.clone()])
+    }
+
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.elementwise()
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

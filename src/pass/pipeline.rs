@@ -5,7 +5,7 @@ use crate::ir::{Diagnostics, Graph, verify};
 use crate::rewrite::{
     Equality, Fired, Prover, ProverError, Refused, RewriteError, Rewriter, Rule, Unequal, Weights, Work, rules, work,
 };
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use std::time::{Duration, Instant};
 
 /// What a pass does.
@@ -48,7 +48,7 @@ pub struct PassRecord {
 pub struct Outcome {
     /// The graph, which means the same as the one before.
     pub graph: Graph,
-    /// The passes that ran, in order.
+    /// The passes that ran, in order; one that was called for again is there again.
     pub passes: Vec<PassRecord>,
     /// Every rewrite, in order.
     pub fired: Vec<Fired>,
@@ -106,10 +106,19 @@ pub type Dump<'d> = dyn FnMut(&str, &Graph) + 'd;
 #[must_use]
 pub struct Pipeline {
     passes: Vec<Pass>,
+    // Where to go on from after a pass that has rewritten something: what it leaves may be of use to an earlier one.
+    again: Option<Again>,
     without: Vec<String>,
     protected: Vec<(String, String)>,
     stop_after: Option<usize>,
     proved: bool,
+}
+
+/// After a pass of that name has rewritten something, the pipeline goes on from an earlier one.
+#[derive(Clone, Copy, Debug)]
+struct Again {
+    after: &'static str,
+    from: &'static str,
 }
 
 impl Pipeline {
@@ -117,6 +126,7 @@ impl Pipeline {
     pub fn new(passes: impl Into<Vec<Pass>>) -> Pipeline {
         Pipeline {
             passes: passes.into(),
+            again: None,
             without: Vec::new(),
             protected: Vec::new(),
             stop_after: None,
@@ -127,6 +137,12 @@ impl Pipeline {
     /// The passes, in order.
     pub fn passes(&self) -> &[Pass] {
         &self.passes
+    }
+
+    /// Goes on from the pass `from` each time that the later pass `after` has rewritten something.
+    pub(super) fn again(mut self, from: &'static str, after: &'static str) -> Pipeline {
+        self.again = Some(Again { after, from });
+        self
     }
 
     /// Leaves out a pass, a rule, or one firing of a rule: `affine_after_affine@2` is its third.
@@ -196,9 +212,15 @@ impl Pipeline {
             false => None,
         };
         let mut outcome = Outcome { graph: graph.clone(), passes: Vec::new(), fired: Vec::new(), refused: Vec::new() };
-        for pass in self.passes.iter().filter(|pass| !self.without.iter().any(|name| name == pass.name)) {
+        let passes: Vec<&Pass> =
+            self.passes.iter().filter(|pass| !self.without.iter().any(|name| name == pass.name)).collect();
+        // By pass: its last turn says what is refused in the end.
+        let mut refused: IndexMap<&str, Vec<Refused>> = IndexMap::new();
+        let mut at = 0;
+        while let Some(&pass) = passes.get(at) {
             let (started, before) = (Instant::now(), outcome.fired.len());
-            let (next, proof) = run_one(pass, &outcome.graph, &mut rewriter, &mut prover, &mut outcome.refused)?;
+            let (next, proof) = run_one(pass, &outcome.graph, &mut rewriter, &mut prover)?;
+            refused.insert(pass.name, rewriter.take_refused());
             outcome.fired.extend(rewriter.take_fired());
             outcome.passes.push(PassRecord {
                 name: pass.name,
@@ -209,7 +231,13 @@ impl Pipeline {
             });
             dump(pass.name, &next);
             outcome.graph = next;
+            // Every rewrite lowers the work and no pass raises it, so this ends.
+            let rewritten = outcome.fired.len() > before;
+            let back = self.again.filter(|again| rewritten && again.after == pass.name);
+            let back = back.and_then(|again| passes[..at].iter().position(|pass| pass.name == again.from));
+            at = back.unwrap_or(at + 1);
         }
+        outcome.refused = refused.into_values().flatten().collect();
         Ok((outcome, prover))
     }
 
@@ -242,7 +270,6 @@ fn run_one(
     graph: &Graph,
     rewriter: &mut Rewriter,
     prover: &mut Option<Prover>,
-    refused: &mut Vec<Refused>,
 ) -> Result<(Graph, Duration), PassError> {
     let proved = prover.is_some();
     let (next, proof) = match pass.action {
@@ -251,7 +278,6 @@ fn run_one(
             rewriter.prover = prover.take();
             let next = rewriter.run_on(graph, &rules);
             *prover = rewriter.prover.take();
-            refused.extend(rewriter.take_refused());
             let next = next.map_err(|error| PassError::Rewrite { pass: pass.name, error })?;
             (next, rewriter.take_proof_time())
         }

@@ -45,8 +45,10 @@ const DEAD_CODE: Pass =
 
 impl Pipeline {
     /// For a graph with gradients, before an optimiser is added: forward, loss, backward.
+    ///
+    /// Shared sums lay bare more biases that are pointless; where one is dropped, sums are shared once more.
     pub fn training() -> Pipeline {
-        Pipeline::new([TIDY, DEAD_BIAS, SHARE_SUMS, DEAD_CODE])
+        Pipeline::new([TIDY, DEAD_BIAS, SHARE_SUMS, DEAD_BIAS, DEAD_CODE]).again(SHARE_SUMS.name, DEAD_BIAS.name)
     }
 
     /// For a graph that is only run: no gradients, fixed weights.

@@ -35,7 +35,7 @@ impl<'g> Affine<'g> {
                 }
                 need!(
                     [gamma, beta, mean, var].iter().all(|&operand| m.is_weight(operand)),
-                    "γ, β or the statistics of {} are computed from data or updated",
+                    "γ, β or the statistics of {} are computed from data, updated, or of unknown size",
                     m.name(value.node)
                 );
                 let [gamma, beta, mean, var] = [gamma, beta, mean, var].map(|operand| m.get(operand));

@@ -2,134 +2,22 @@
 //!
 //! One sweep reads the graph in id order and builds the next one; where a rule fires, its replacement stands in for the
 //! node, and everything else is copied. Replacements that share a node wait for the next sweep. After each sweep dead
-//! nodes go, the [work](super::work()) must have fallen (so it ends), and every replaced value is proved.
+//! nodes go, and every replaced value is proved. A sweep counts only if the [work](super::work()) has fallen, so it ends; a
+//! rewrite that does not pay is skipped, and the others go on.
 
 use super::facts::{Facts, Weights};
-use super::proof::{Claim, Equality, Prover, ProverError, Unequal, Which};
+use super::proof::{Claim, Equality, Prover, ProverError, Which};
+use super::report::{Fired, Refused, RewriteError, Subject};
 use super::rule::{Match, Miss, Rewrite, Rule};
 use super::work::{Work, work};
-use crate::ir::{Diagnostics, Graph, NodeId, Place, Rebuild, Value};
-use indexmap::{IndexMap, IndexSet};
+use crate::ir::{Diagnostics, Graph, NodeId, Rebuild, Value};
+use indexmap::IndexMap;
 use std::cell::Cell;
-use std::collections::HashSet;
-use std::fmt;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-/// A node as a report names it, after the graph that it was in is gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// Op, layer and line, as in [`Graph::describe`] but without the id.
-    pub text: String,
-    /// The layer, if it belongs to one.
-    pub layer: Option<String>,
-    /// The op's name.
-    pub op: &'static str,
-    /// The input's name, for an input.
-    pub input: Option<String>,
-    /// The line behind it.
-    pub place: Option<Place>,
-}
-
-impl Subject {
-    /// The node in that graph.
-    pub fn of(graph: &Graph, id: NodeId) -> Subject {
-        let text = graph.describe(id);
-        Subject {
-            text: text.split_once(' ').map_or(text.clone(), |(_, rest)| rest.to_owned()),
-            layer: graph.scope(id).map(str::to_owned),
-            op: graph.node(id).op().name(),
-            input: graph.as_input(id).map(|(name, _)| name.to_owned()),
-            place: graph.place(id),
-        }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// A rule that fired.
-#[derive(Clone, Debug)]
-pub struct Fired {
-    /// The rule.
-    pub rule: &'static Rule,
-    /// The node that was replaced.
-    pub root: Subject,
-    /// Other nodes that are superfluous now.
-    pub absorbed: Vec<Subject>,
-    /// The node that lives on, changed.
-    pub into: Option<Subject>,
-    /// How it is proved.
-    pub equality: Equality,
-}
-
-/// A rule whose pattern was there, and what stood in its way.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// The rule.
-    pub rule: &'static Rule,
-    /// What it was refused for.
-    pub subject: Subject,
-    /// Why.
-    pub reason: String,
-}
-
-/// Rewriting failed: a rule is wrong, and its result was thrown away.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum RewriteError {
-    /// A replacement has another type than what it replaces.
-    #[error("rule `{rule}` at {node}: the replacement is {found}, not {expected}; disable the rule and report this")]
-    Type {
-        /// The rule.
-        rule: &'static str,
-        /// The node it was applied to.
-        node: String,
-        /// The type of the node.
-        expected: String,
-        /// The type of its replacement.
-        found: String,
-    },
-    /// Rules undo each other's work.
-    #[error(
-        "the rules {rules} do not reduce the work (from {before} to {after} operations); disable one and report this"
-    )]
-    Cycle {
-        /// Their names.
-        rules: String,
-        /// Work before the sweep.
-        before: u64,
-        /// Work after it.
-        after: u64,
-    },
-    /// A rewrite changed a value.
-    #[error("{}{unequal}; disable the rule and report this", blame(rule, node))]
-    Unequal {
-        /// The rule, where one rewrite is to blame.
-        rule: Option<&'static str>,
-        /// The node it was applied to.
-        node: Option<String>,
-        /// What differs.
-        unequal: Box<Unequal>,
-    },
-    /// A rule built something that is no graph.
-    #[error("a rewrite built a graph that does not hold together; report this\n{0}")]
-    Graph(#[from] Box<Diagnostics>),
-}
-
-fn blame(rule: &Option<&'static str>, node: &Option<String>) -> String {
-    match (rule, node) {
-        (Some(rule), Some(node)) => format!("rule `{rule}` at {node}: "),
-        _ => String::new(),
-    }
-}
-
-impl From<Diagnostics> for RewriteError {
-    fn from(errors: Diagnostics) -> RewriteError {
-        RewriteError::Graph(Box::new(errors))
-    }
-}
+/// So many rewrites that do not pay together are tried again without the last one; of more, the first half.
+const FEW: usize = 8;
 
 /// Applies rules, and keeps the log of what fired and what was refused.
 #[derive(Debug, Default)]
@@ -140,6 +28,9 @@ pub struct Rewriter {
     disabled: Vec<(String, Option<usize>)>,
     // Firings that were switched off, by rule and node of the graph at hand: they stay off in later sweeps.
     off: HashSet<(&'static str, NodeId)>,
+    // Firings that would not pay, by rule and node of the graph at hand, and what they would cost: skipped until nothing
+    // else fires.
+    unpaid: HashMap<(&'static str, NodeId), String>,
     // How many more rewrites may happen.
     left: Option<usize>,
     // How often each rule was about to fire.
@@ -231,48 +122,50 @@ impl Rewriter {
     /// [`run`](Rewriter::run) on the graph that the last run gave.
     pub(crate) fn run_on(&mut self, graph: &Graph, rules: &[&'static Rule]) -> Result<Graph, RewriteError> {
         let mut current = self.trimmed(graph)?;
-        // How many rewrites the next sweep may do, and the rules of those that did not pay together.
-        let (mut most, mut suspects) = (usize::MAX, IndexSet::new());
+        self.unpaid.clear();
+        // How many rewrites the next sweep may do, and whether the graph has changed since all of them were tried.
+        let (mut most, mut changed) = (usize::MAX, false);
         loop {
-            let (left, occurrences, off) = (self.left, self.occurrences.clone(), self.off.clone());
+            let (left, occurrences) = (self.left, self.occurrences.clone());
+            let (off, unpaid) = (self.off.clone(), self.unpaid.clone());
             let mut sweep = Sweep::of_at_most(most);
             let next = self.sweep(&current, rules, &mut sweep)?;
+            most = usize::MAX;
             let Some(next) = next else {
+                if std::mem::take(&mut changed) && !self.unpaid.is_empty() {
+                    // What did not pay may do so now.
+                    self.unpaid.clear();
+                    continue;
+                }
                 self.refused.extend(sweep.refused);
                 return Ok(current);
             };
             let (before, after): (Work, Work) = (work(&current), work(&next));
-            if after >= before {
-                suspects.extend(sweep.fired.iter().map(|fired| fired.rule.name));
-            }
-            if after >= before && sweep.fired.len() > 1 {
-                // Each of them pays, but not together: one keeps alive what another has written anew.
-                (self.left, self.occurrences, self.off) = (left, occurrences, off);
-                most = sweep.fired.len() / 2;
+            if after < before {
+                self.prove(&current, &next, &sweep)?;
+                current = self.trimmed(&next)?;
+                self.fired.append(&mut sweep.fired);
+                changed = true;
                 continue;
             }
-            self.prove(&current, &next, &sweep)?;
-            let next = self.trimmed(&next)?;
-            if after >= before && self.is_restricted() {
-                // A rewrite may pay only together with one that was switched off.
-                self.refused.extend(sweep.refused);
-                return Ok(current);
+            (self.off, self.unpaid) = (off, unpaid);
+            let fired = sweep.fired.len();
+            if fired > 1 {
+                // Each of them may pay, but not together: one keeps alive what another has written anew. Of few, the last
+                // one is left out, since some pay only together.
+                most = if fired > FEW { fired / 2 } else { fired - 1 };
+            } else {
+                // What does not pay must be right all the same.
+                self.prove(&current, &next, &sweep)?;
+                if self.left == Some(0) {
+                    // It may pay together with what was to come.
+                    self.refused.extend(sweep.refused);
+                    return Ok(current);
+                }
+                self.unpaid.extend(sweep.sites().map(|site| (site, does_not_pay(before, after))));
             }
-            if after >= before {
-                let (before, after) = (before.operations, after.operations);
-                let rules = suspects.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-                return Err(RewriteError::Cycle { rules, before, after });
-            }
-            self.fired.append(&mut sweep.fired);
-            suspects.clear();
-            most = usize::MAX;
-            current = next;
+            (self.left, self.occurrences) = (left, occurrences);
         }
-    }
-
-    /// Whether some rewrites are switched off.
-    fn is_restricted(&self) -> bool {
-        !self.disabled.is_empty() || self.left == Some(0)
     }
 
     /// One pass over the nodes; `None` when nothing fired.
@@ -305,6 +198,7 @@ impl Rewriter {
         }
         let replaced = |id: NodeId| sweep.claims.iter().any(|claim| claim.before.node == id);
         self.off.retain(|&(_, id)| !replaced(id));
+        self.unpaid.retain(|&(_, id), _| !replaced(id));
         self.renumber(&rebuild);
         // Values of the new graph keep their ids until dead nodes go, after the proof.
         Ok(Some(rebuild.finish()?))
@@ -316,13 +210,14 @@ impl Rewriter {
         rebuild.finish()
     }
 
-    /// Switched-off firings at nodes of the old graph, at those of the new one.
+    /// Switched-off and skipped firings at nodes of the old graph, at those of the new one.
     fn renumber(&mut self, rebuild: &Rebuild<'_>) {
-        let renumbered = |(rule, id)| {
+        let renumbered = |(rule, id): (&'static str, NodeId)| {
             let new = rebuild.get(Value::first(id));
             (!new.is_poisoned()).then(|| (rule, new.value().node))
         };
         self.off = self.off.drain().filter_map(renumbered).collect();
+        self.unpaid = self.unpaid.drain().filter_map(|(site, why)| Some((renumbered(site)?, why))).collect();
     }
 
     /// The replacement of one node, if a rule has one.
@@ -336,6 +231,10 @@ impl Rewriter {
     ) -> Result<Option<Vec<Value>>, RewriteError> {
         let graph = facts.graph;
         for &rule in rules {
+            if let Some(reason) = self.unpaid.get(&(rule.name, id)) {
+                sweep.refused.push(Refused { rule, subject: Subject::of(graph, id), reason: reason.clone() });
+                continue;
+            }
             let m = Match { facts, new: rebuild, root: id, subject: Cell::new(id), equality: Cell::new(rule.equality) };
             let apply = || rebuild.attributed(rule.name, id, || (rule.apply)(&m));
             let rewrite = match apply() {
@@ -442,6 +341,11 @@ impl Sweep {
         }
     }
 
+    /// Which rules fired, and where.
+    fn sites(&self) -> impl Iterator<Item = (&'static str, NodeId)> + '_ {
+        self.blamed.iter().zip(&self.claims).map(|(&at, claim)| (self.fired[at].rule.name, claim.before.node))
+    }
+
     fn is_full(&self) -> bool {
         self.fired.len() >= self.most
     }
@@ -449,6 +353,14 @@ impl Sweep {
     /// Whether a rewrite would touch what another one of this sweep has touched.
     fn meets(&self, root: NodeId, rewrite: &Rewrite) -> bool {
         rewrite.absorbed.iter().chain(&rewrite.into).chain([&root]).any(|node| self.claimed.contains(node))
+    }
+}
+
+fn does_not_pay(before: Work, after: Work) -> String {
+    let (before, after) = (before.operations, after.operations);
+    match after > before {
+        true => format!("it does not pay: a run would take {after} operations instead of {before}"),
+        false => format!("it does not pay: a run would take {after} operations, as it does now"),
     }
 }
 

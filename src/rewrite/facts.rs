@@ -32,31 +32,25 @@ impl fmt::Debug for Facts<'_> {
     }
 }
 
-/// Which nodes depend on parameters, states and constants alone. In a graph that updates them they change from run to
-/// run like data, and only constants are left.
+/// Which nodes depend on parameters, states and constants alone, all of known sizes. In a graph that updates them they
+/// change from run to run like data, and only constants are left.
 pub(crate) fn weights_of(graph: &Graph) -> Vec<bool> {
     let fixed = graph.updates().len() == 0;
     let mut weight = vec![false; graph.len()];
     for (id, node) in graph.nodes() {
-        weight[id.index()] = match node.op() {
-            Op::Input(input) => fixed && input.role != Role::Data,
-            // It depends on sizes that are bound later.
-            Op::Size(_) | Op::Iota(_) => {
-                node.types().iter().all(|ty| ty.shape.known().is_some()) && sizes_known(node.op())
-            }
-            // A draw is a function of its key, but not one that anyone would compute ahead.
-            op if op.site().is_some() => false,
-            _ => {
-                node.operands().iter().all(|operand| weight[operand.node.index()])
-                    && node.types().iter().all(|ty| ty.shape.known().is_some())
-            }
-        };
+        // What is as long as a size that is bound later is computed later, a parameter of such a size included: it has no
+        // value before, and whatever is made of it is work of the run.
+        let is_known = node.types().iter().all(|ty| ty.shape.known().is_some());
+        weight[id.index()] = is_known
+            && match node.op() {
+                Op::Input(input) => fixed && input.role != Role::Data,
+                Op::Size(size) => size.dims().known().is_some(),
+                // A draw is a function of its key, but not one that anyone would compute ahead.
+                op if op.site().is_some() => false,
+                _ => node.operands().iter().all(|operand| weight[operand.node.index()]),
+            };
     }
     weight
-}
-
-fn sizes_known(op: &Op) -> bool {
-    if let Op::Size(size) = op { size.dims().known().is_some() } else { true }
 }
 
 impl<'g> Facts<'g> {

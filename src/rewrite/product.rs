@@ -38,8 +38,16 @@ impl Product {
                 if m.is_weight(data) {
                     return Err(Miss::Absent);
                 }
-                need!(m.is_weight(weight), "the kernel of {} is computed from data or updated", m.name(node));
-                need!(m.is_weight(bias), "the bias of {} is computed from data or updated", m.name(node));
+                need!(
+                    m.is_weight(weight),
+                    "the kernel of {} is computed from data, updated, or of unknown size",
+                    m.name(node)
+                );
+                need!(
+                    m.is_weight(bias),
+                    "the bias of {} is computed from data, updated, or of unknown size",
+                    m.name(node)
+                );
                 let last = m.ty(data).rank() - 1;
                 let dot = Dot { lhs_contract: vec![last], rhs_contract: vec![0], lhs_batch: vec![], rhs_batch: vec![] };
                 Ok(Product { node, data, weight, bias: Some(bias), dot, data_first: true })
@@ -181,6 +189,11 @@ impl Product {
             m.name(self.node),
             m.name(outer.node)
         );
+        // A bias between the two becomes one behind them, which may be longer.
+        let added = |is_there: bool, units: usize| if is_there { units } else { 0 };
+        let now = apart + added(self.bias.is_some(), between) + added(outer.bias.is_some(), to);
+        let then = together + added(self.bias.is_some() || outer.bias.is_some(), to);
+        need!(then <= now, "a bias behind {} takes more additions than it saves", m.name(outer.node));
         let (w1, w2) = (m.get(self.weight), m.get(outer.weight));
         let moved = self.bias.map(|bias| m.get(bias).dot(w2));
         let bias = match (moved, outer.bias.map(|bias| m.get(bias))) {

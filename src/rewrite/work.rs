@@ -36,7 +36,7 @@ pub(super) fn operations_of(graph: &Graph, id: NodeId) -> u64 {
 }
 
 /// The operations of an element-wise node with a result of that type.
-pub(super) fn elementwise(ty: &TensorType) -> u64 {
+pub(crate) fn elementwise(ty: &TensorType) -> u64 {
     elements(ty, NOMINAL).saturating_add(1)
 }
 

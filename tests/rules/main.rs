@@ -5,6 +5,7 @@ mod common;
 
 mod bad;
 mod draw;
+mod edges;
 mod freeze;
 mod golden;
 mod gradient;

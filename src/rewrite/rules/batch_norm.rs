@@ -8,6 +8,7 @@ use crate::op::Op;
 use crate::ops::{BatchNormTrain, Binary, Reduction};
 use crate::rewrite::affine::laid;
 use crate::rewrite::rule::{need, rules};
+use crate::rewrite::work::elementwise;
 use crate::rewrite::{Match, Miss, Rewrite};
 
 /// A value that is another one shifted by a vector along one axis.
@@ -63,6 +64,29 @@ fn untouched(m: &Match<'_>, x: Value, bias: Value, forward: NodeId) -> Result<()
     Ok(())
 }
 
+/// Refuses a shift whose addition to the mean, if anyone reads that, takes as long as its addition to `x` does now: where
+/// the batch is one example, or none.
+fn pays(m: &Match<'_>, x: Value, forward: NodeId, axis: usize) -> Result<(), Miss> {
+    let shape = m.shape(x);
+    let empty = (0..shape.rank()).any(|other| other != axis && shape[other].known() == Some(0));
+    need!(!empty, "the batch of {} is empty, and has no mean", m.name(forward));
+    let mean = Value { node: forward, output: 1 };
+    let is_backward = |user: NodeId| forward_of(m, user).is_some_and(|(of, _)| of == forward);
+    if !m.is_root(mean) && m.users(mean).all(is_backward) {
+        return Ok(());
+    }
+    // A Dense is left without its bias; another addition is gone. What is subtracted has its sign changed first, and what
+    // is laid along the channels may be a view.
+    let saved = match m.producer(x) {
+        Op::Dense(_) => elementwise(m.ty(x)) - 1,
+        _ => elementwise(m.ty(x)),
+    };
+    let vector = elementwise(m.ty(mean));
+    let added = if let Op::Binary(Binary::Sub) = m.producer(x) { 2 * vector } else { vector };
+    need!(added + 2 < saved, "adding the bias to the mean of {} takes as long as adding it before", m.name(forward));
+    Ok(())
+}
+
 /// Reads the operands of a backward node as those of the batch norm that it belongs to.
 fn forward_of(m: &Match<'_>, grad: NodeId) -> Option<(NodeId, BatchNormTrain)> {
     let node = m.node(grad);
@@ -81,6 +105,7 @@ rules! {
         let x = m.operand(0);
         let Shifted { z, shift, bias } = shifted(m, x, op.axis)?;
         untouched(m, x, bias, m.root())?;
+        pays(m, x, m.root(), op.axis)?;
         let normed = z.batch_norm_train(m.get(m.operand(1)), m.get(m.operand(2)), op.axis, op.eps.0);
         let results = [normed.y, normed.mean + shift, normed.var].map(Expr::value).to_vec();
         Ok(Rewrite { results, absorbed: vec![bias.node], into: Some(m.root()) })
@@ -92,6 +117,7 @@ rules! {
         let x = m.operand(0);
         let Shifted { z, bias, .. } = shifted(m, x, op.axis)?;
         untouched(m, x, bias, forward)?;
+        pays(m, x, forward, op.axis)?;
         let beta = m.get(m.node(forward).operands()[2]);
         let normed = z.batch_norm_train(m.get(m.operand(1)), beta, op.axis, op.eps.0);
         let rest = [4, 5, 6].map(|slot| m.get(m.operand(slot)));
