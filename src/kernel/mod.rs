@@ -18,6 +18,7 @@ pub(crate) mod norm;
 mod number;
 pub(crate) mod reduce;
 mod simd;
+mod total;
 
 pub(crate) use number::Real;
 pub(crate) use simd::Level;

@@ -1,0 +1,125 @@
+//! Totals of the blocks of a sum or product, in about twice the digits of what they are made of: f64 for f32, and for f64 a
+//! pair of which the second part holds what rounding took from the first (Knuth, TAOCP 2, 4.2.2; Ogita, Rump, Oishi,
+//! "Accurate sum and dot product", 2005).
+
+use super::Real;
+
+/// A running total of `T`s.
+pub(crate) trait Total<T>: Copy {
+    /// The total that is the number.
+    fn of(value: T) -> Self;
+
+    /// The total with a term more.
+    fn plus(self, term: T) -> Self;
+
+    /// The total with a factor more.
+    fn times(self, factor: T) -> Self;
+
+    /// The sum of both.
+    fn and(self, other: Self) -> Self;
+
+    /// The product of both.
+    fn by(self, other: Self) -> Self;
+
+    /// The total, divided and rounded once: exact where the quotient is a `T`.
+    fn over(self, count: Count) -> T;
+}
+
+/// A number to divide totals by, with its inverse.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    count: f64,
+    inverse: f64,
+}
+
+impl Count {
+    /// Leaves a total as it is.
+    pub(crate) const ONE: Count = Count { count: 1.0, inverse: 1.0 };
+
+    pub(crate) fn new(count: usize) -> Count {
+        Count { count: count as f64, inverse: 1.0 / count as f64 }
+    }
+}
+
+impl Total<f32> for f64 {
+    #[inline(always)]
+    fn of(value: f32) -> f64 {
+        f64::from(value)
+    }
+
+    #[inline(always)]
+    fn plus(self, term: f32) -> f64 {
+        self + f64::from(term)
+    }
+
+    #[inline(always)]
+    fn times(self, factor: f32) -> f64 {
+        self * f64::from(factor)
+    }
+
+    #[inline(always)]
+    fn and(self, other: f64) -> f64 {
+        self + other
+    }
+
+    #[inline(always)]
+    fn by(self, other: f64) -> f64 {
+        self * other
+    }
+
+    #[inline(always)]
+    fn over(self, count: Count) -> f32 {
+        (self * count.inverse) as f32
+    }
+}
+
+/// `value + rest`, where the rest is what rounding took. It means nothing where the value is not finite.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compensated {
+    value: f64,
+    rest: f64,
+}
+
+impl Total<f64> for Compensated {
+    #[inline(always)]
+    fn of(value: f64) -> Compensated {
+        Compensated { value, rest: 0.0 }
+    }
+
+    #[inline(always)]
+    fn plus(self, term: f64) -> Compensated {
+        let value = self.value + term;
+        let of_term = value - self.value;
+        let lost = (self.value - (value - of_term)) + (term - of_term);
+        Compensated { value, rest: self.rest + lost }
+    }
+
+    #[inline(always)]
+    fn times(self, factor: f64) -> Compensated {
+        let value = self.value * factor;
+        let lost = <f64 as Real>::fused(self.value, factor, -value);
+        Compensated { value, rest: <f64 as Real>::fused(self.rest, factor, lost) }
+    }
+
+    #[inline(always)]
+    fn and(self, other: Compensated) -> Compensated {
+        let Compensated { value, rest } = self.plus(other.value);
+        Compensated { value, rest: rest + other.rest }
+    }
+
+    #[inline(always)]
+    fn by(self, other: Compensated) -> Compensated {
+        let Compensated { value, rest } = self.times(other.value);
+        Compensated { value, rest: <f64 as Real>::fused(self.value, other.rest, rest) }
+    }
+
+    #[inline(always)]
+    fn over(self, Count { count, inverse }: Count) -> f64 {
+        let quotient = self.value * inverse;
+        // What is left of the value behind the quotient, as in a long division.
+        let left = <f64 as Real>::fused(-quotient, count, self.value) + self.rest;
+        let corrected = quotient + left * inverse;
+        // Infinity has no digits to be lost, but its rest is NaN.
+        if quotient.is_finite() && corrected.is_finite() { corrected } else { quotient }
+    }
+}
