@@ -8,7 +8,7 @@ use crate::kernel::copy::{Walk, copy};
 use crate::kernel::map::{self, MapMemory, Stretches};
 use crate::kernel::norm::{self, Window};
 use crate::kernel::{Level, Real, index, reduce};
-use crate::plan::{BufferId, Gemm, MapCode, Plan, Split, Step, StepKind};
+use crate::plan::{BATCH_NORM_SCRATCH, BufferId, Gemm, MapCode, Plan, Split, Step, StepKind};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -307,7 +307,7 @@ impl Run<'_> {
                         mean: self.part_mut(mean, range.clone(), 1),
                         var: self.part_mut(var, range.clone(), 1),
                     };
-                    let scratch = std::slice::from_raw_parts_mut(scratch, range.len());
+                    let scratch = std::slice::from_raw_parts_mut(scratch, BATCH_NORM_SCRATCH * range.len());
                     norm::batch_norm_train(self.level, operands, results, scratch, window, eps, relu);
                 }
                 StepKind::BatchNormGrad { operands, gate, results: [dx, dgamma, dbeta], eps, .. } => {
@@ -327,7 +327,7 @@ impl Run<'_> {
                         dgamma: self.part_mut(dgamma, range.clone(), 1),
                         dbeta: self.part_mut(dbeta, range.clone(), 1),
                     };
-                    let scratch = std::slice::from_raw_parts_mut(scratch, 4 * range.len());
+                    let scratch = std::slice::from_raw_parts_mut(scratch, BATCH_NORM_SCRATCH * range.len());
                     norm::batch_norm_grad(self.level, operands, results, scratch, window, eps);
                 }
                 _ => {}
