@@ -19,6 +19,7 @@ mod dropout;
 mod input;
 mod iota;
 mod mean;
+mod norm;
 mod one_hot;
 mod pad;
 mod random;

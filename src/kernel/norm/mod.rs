@@ -95,9 +95,10 @@ pub(crate) struct TrainResults<'a, T> {
 
 /// Two passes for the statistics, one for the result, which `relu` makes 0 where it is below.
 ///
-/// The first pass finds the mean `p` to rounding. The second takes `d = Σ(x − p)/N`, what the mean lacks, and the variance
-/// as `Σ(x − p)²/N − d²`. The differences are exact where values lie close together far from 0, so the result
-/// `(x − p)·q + (β − d·q)` does not depend on where they lie, and equal values give exactly β.
+/// The first pass finds a mean `p` that may be off by rounding. The second takes `d = Σ(x − p)/N`, what it lacks, and the
+/// variance as `Σ(x − p)²/N − d²`. The mean is `m = p + d`, rounded, and what rounding took from it is `e = (p − m) + d`. So
+/// the result is `(x − m)·q + (β − e·q)`. Differences are exact where values lie close together far from 0: then nothing
+/// here depends on where they lie, and equal values give exactly β.
 ///
 /// # Safety
 /// `x` is readable and `y` writable over the window, nothing else refers to those elements of `y`, and `scratch` holds
@@ -147,12 +148,13 @@ impl<T: Real> WithSimd for Train<'_, T> {
                 // Differences from an infinite mean are NaN, the mean is not.
                 mean[c] = if is_finite(about[c]) { about[c] + off } else { about[c] };
                 scale[c] = (var[c] + eps).rsqrt() * gamma[c];
-                offset[c] = beta[c] - off * scale[c];
+                // What is left when the mean itself is rounded.
+                offset[c] = beta[c] - ((about[c] - mean[c]) + off) * scale[c];
             }
             if relu {
-                window.each::<S, T, Rectified, false>(simd, of, [about, scale, offset, beta], y);
+                window.each::<S, T, Rectified, false>(simd, of, [mean, scale, offset, beta], y);
             } else {
-                window.each::<S, T, Normalised, false>(simd, of, [about, scale, offset, beta], y);
+                window.each::<S, T, Normalised, false>(simd, of, [mean, scale, offset, beta], y);
             }
         }
     }
