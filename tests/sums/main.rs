@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod norms;
+mod products;
 mod reductions;
 mod statistics;
 
