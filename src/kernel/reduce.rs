@@ -6,7 +6,7 @@
 
 use super::Real;
 use super::simd::Level;
-use super::total::{Count, Total};
+use super::total::Total;
 use crate::ops::Reduction;
 use std::marker::PhantomData;
 
@@ -97,7 +97,7 @@ macro_rules! gathered {
 
             #[inline(always)]
             fn finish(total: T::Total) -> T {
-                total.over(Count::ONE)
+                total.rounded()
             }
         }
     };

@@ -21,24 +21,8 @@ pub(crate) trait Total<T>: Copy {
     /// The product of both.
     fn by(self, other: Self) -> Self;
 
-    /// The total, divided and rounded once: exact where the quotient is a `T`.
-    fn over(self, count: Count) -> T;
-}
-
-/// A number to divide totals by, with its inverse.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Count {
-    count: f64,
-    inverse: f64,
-}
-
-impl Count {
-    /// Leaves a total as it is.
-    pub(crate) const ONE: Count = Count { count: 1.0, inverse: 1.0 };
-
-    pub(crate) fn new(count: usize) -> Count {
-        Count { count: count as f64, inverse: 1.0 / count as f64 }
-    }
+    /// The total, rounded once.
+    fn rounded(self) -> T;
 }
 
 impl Total<f32> for f64 {
@@ -68,8 +52,8 @@ impl Total<f32> for f64 {
     }
 
     #[inline(always)]
-    fn over(self, count: Count) -> f32 {
-        (self * count.inverse) as f32
+    fn rounded(self) -> f32 {
+        self as f32
     }
 }
 
@@ -114,12 +98,8 @@ impl Total<f64> for Compensated {
     }
 
     #[inline(always)]
-    fn over(self, Count { count, inverse }: Count) -> f64 {
-        let quotient = self.value * inverse;
-        // What is left of the value behind the quotient, as in a long division.
-        let left = <f64 as Real>::fused(-quotient, count, self.value) + self.rest;
-        let corrected = quotient + left * inverse;
+    fn rounded(self) -> f64 {
         // Infinity has no digits to be lost, but its rest is NaN.
-        if quotient.is_finite() && corrected.is_finite() { corrected } else { quotient }
+        if self.value.is_finite() { self.value + self.rest } else { self.value }
     }
 }

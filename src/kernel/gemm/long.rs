@@ -3,7 +3,7 @@
 use super::{CHAIN, Finish, MatrixRef, Product};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
-use crate::kernel::total::{Count, Total};
+use crate::kernel::total::Total;
 use crate::plan::Method;
 
 /// The longest `k` that is taken in one piece.
@@ -58,7 +58,7 @@ unsafe fn by_pieces<T: Real>(
     let finish = finish.behind(column);
     for (at, total) in totals.iter().take(rows * columns).enumerate() {
         let (r, v) = (at / columns, at % columns);
-        let mut value = total.over(Count::ONE);
+        let mut value = total.rounded();
         // SAFETY: the caller's: a bias has an element for each column.
         unsafe {
             if !finish.bias.is_null() {

@@ -1,5 +1,5 @@
-//! Sums over rows in a fixed order: trees of eight rows, blocks of eight trees, and blocks added up in twice the digits. The
-//! order is that of [reductions](crate::kernel::reduce).
+//! Sums over rows in a fixed order: trees of eight rows, blocks of eight trees, stretches of eight blocks, and stretches added
+//! up in twice the digits.
 
 use super::Large;
 use super::formula::Sums;
@@ -9,8 +9,11 @@ use pulp::Simd;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Rows summed in one go before they are added to the totals.
+/// Rows summed in one go before they are added to those of a stretch.
 const BLOCK: usize = 64;
+
+/// Rows whose sum needs no more digits than its terms have: most batches are no longer.
+const STRETCH: usize = 8 * BLOCK;
 
 /// Lanes of the widest vector.
 const LANES: usize = 16;
@@ -28,8 +31,8 @@ pub(super) struct Terms<S: Simd, T: Real, F, const N: usize, const GATED: bool> 
     pub formula: PhantomData<F>,
 }
 
-/// Totals of `K` sums for `N` vectors of columns.
-pub(super) type Totals<T, const N: usize, const K: usize> = [[[<T as Real>::Total; LANES]; K]; N];
+/// `K` sums for `N` vectors of columns.
+pub(super) type Vectors<S, T, const N: usize, const K: usize> = [[<T as Real>::Vector<S>; K]; N];
 
 impl<S: Simd, T: Real, F, const N: usize, const GATED: bool> Terms<S, T, F, N, GATED> {
     /// The sums over `rows` rows.
@@ -37,27 +40,52 @@ impl<S: Simd, T: Real, F, const N: usize, const GATED: bool> Terms<S, T, F, N, G
     /// # Safety
     /// The arrays are readable there.
     #[inline(always)]
-    pub(super) unsafe fn totals<const K: usize>(&self, simd: S, rows: usize) -> Totals<T, N, K>
+    pub(super) unsafe fn sums<const K: usize>(&self, simd: S, rows: usize) -> Vectors<S, T, N, K>
     where
         F: Sums<K>,
     {
-        let mut totals = [[[T::Total::of(T::ZERO); LANES]; K]; N];
         // SAFETY: the caller's.
         unsafe {
-            // The first block starts the totals: there is often no other.
-            each_lane::<S, T, K, N>(&mut totals, self.block(simd, 0..rows.min(BLOCK)), |_, term| T::Total::of(term));
-            for first in (BLOCK..rows).step_by(BLOCK) {
-                let block = self.block(simd, first..rows.min(first + BLOCK));
-                each_lane::<S, T, K, N>(&mut totals, block, |total, term| total.plus(term));
+            let mut sums = self.stretch(simd, 0..rows.min(STRETCH));
+            if rows <= STRETCH {
+                return sums;
             }
+            let mut totals = [[[T::Total::of(T::ZERO); LANES]; K]; N];
+            for first in (STRETCH..rows).step_by(STRETCH) {
+                gather::<S, T, K, N>(&mut totals, &sums);
+                sums = self.stretch(simd, first..rows.min(first + STRETCH));
+            }
+            gather::<S, T, K, N>(&mut totals, &sums);
+            for (sum, totals) in sums.iter_mut().flatten().zip(totals.iter().flatten()) {
+                let lanes = totals.map(|total| total.rounded());
+                *sum = T::load::<S>(lanes.as_ptr());
+            }
+            sums
         }
-        totals
     }
 
     /// # Safety
-    /// As [`Terms::totals`].
+    /// As [`Terms::sums`].
     #[inline(always)]
-    unsafe fn block<const K: usize>(&self, simd: S, rows: Range<usize>) -> [[T::Vector<S>; K]; N]
+    unsafe fn stretch<const K: usize>(&self, simd: S, rows: Range<usize>) -> Vectors<S, T, N, K>
+    where
+        F: Sums<K>,
+    {
+        let mut sums = [[T::splat(simd, T::ZERO); K]; N];
+        for first in rows.clone().step_by(BLOCK) {
+            // SAFETY: the caller's.
+            let block = unsafe { self.block(simd, first..rows.end.min(first + BLOCK)) };
+            for (sums, block) in sums.iter_mut().zip(block) {
+                *sums = add::<S, T, K>(simd, *sums, block);
+            }
+        }
+        sums
+    }
+
+    /// # Safety
+    /// As [`Terms::sums`].
+    #[inline(always)]
+    unsafe fn block<const K: usize>(&self, simd: S, rows: Range<usize>) -> Vectors<S, T, N, K>
     where
         F: Sums<K>,
     {
@@ -94,7 +122,7 @@ impl<S: Simd, T: Real, F, const N: usize, const GATED: bool> Terms<S, T, F, N, G
     }
 
     /// # Safety
-    /// As [`Terms::totals`].
+    /// As [`Terms::sums`].
     #[inline(always)]
     unsafe fn four<const K: usize>(&self, simd: S, row: usize, vector: usize) -> [T::Vector<S>; K]
     where
@@ -105,7 +133,7 @@ impl<S: Simd, T: Real, F, const N: usize, const GATED: bool> Terms<S, T, F, N, G
     }
 
     /// # Safety
-    /// As [`Terms::totals`].
+    /// As [`Terms::sums`].
     #[inline(always)]
     unsafe fn two<const K: usize>(&self, simd: S, row: usize, vector: usize) -> [T::Vector<S>; K]
     where
@@ -116,7 +144,7 @@ impl<S: Simd, T: Real, F, const N: usize, const GATED: bool> Terms<S, T, F, N, G
     }
 
     /// # Safety
-    /// As [`Terms::totals`].
+    /// As [`Terms::sums`].
     #[inline(always)]
     unsafe fn one<const K: usize>(&self, simd: S, row: usize, vector: usize) -> [T::Vector<S>; K]
     where
@@ -129,20 +157,16 @@ impl<S: Simd, T: Real, F, const N: usize, const GATED: bool> Terms<S, T, F, N, G
     }
 }
 
-/// Makes each total of what it was and of a block's sum.
 #[inline(always)]
-fn each_lane<S: Simd, T: Real, const K: usize, const N: usize>(
-    totals: &mut Totals<T, N, K>,
-    block: [[T::Vector<S>; K]; N],
-    next: impl Fn(T::Total, T) -> T::Total,
+fn gather<S: Simd, T: Real, const K: usize, const N: usize>(
+    totals: &mut [[[T::Total; LANES]; K]; N],
+    sums: &Vectors<S, T, N, K>,
 ) {
-    for (totals, &sums) in totals.iter_mut().flatten().zip(block.iter().flatten()) {
+    for (totals, &sum) in totals.iter_mut().flatten().zip(sums.iter().flatten()) {
         let mut terms = [T::ZERO; LANES];
         // SAFETY: no vector has more lanes.
-        unsafe { T::store::<S>(terms.as_mut_ptr(), sums) };
-        for (total, &term) in totals.iter_mut().zip(&terms).take(T::lanes::<S>()) {
-            *total = next(*total, term);
-        }
+        unsafe { T::store::<S>(terms.as_mut_ptr(), sum) };
+        totals.iter_mut().zip(terms).for_each(|(total, term)| *total = total.plus(term));
     }
 }
 

@@ -9,7 +9,7 @@ mod strips;
 use super::Real;
 use super::claim::claim;
 use super::simd::Level;
-use super::total::{Count, Total};
+use super::total::Total;
 use crate::plan::BATCH_NORM_SCRATCH;
 use blocks::Terms;
 use formula::{Backward, Deviations, Each, Gradients, Normalised, Plain, Rectified, Sums};
@@ -132,16 +132,17 @@ impl<T: Real> WithSimd for Train<'_, T> {
         let Train { window, operands: TrainOperands { x, gamma, beta }, results, scratch, eps, relu } = self;
         let TrainResults { y, mean, var } = results;
         let of = Large { a: x, b: x, gate: x };
-        let count = Count::new(window.count());
+        let count = T::from_f64(window.count() as f64);
         let [about, scale, offset] = vectors(scratch, window.width());
         window.claim(y);
         // SAFETY: the caller of `batch_norm_train` vouches for the memory.
         unsafe {
             // γ and β stand in where a formula uses no vector of channels.
-            window.sums::<S, T, Plain, 1, false>(simd, of, gamma, [about], count);
-            window.sums::<S, T, Deviations, 2, false>(simd, of, about, [mean, var], count);
+            window.sums::<S, T, Plain, 1, false>(simd, of, gamma, [about]);
+            about.iter_mut().for_each(|sum| *sum /= count);
+            window.sums::<S, T, Deviations, 2, false>(simd, of, about, [mean, var]);
             for c in 0..window.width() {
-                let (off, squares) = (mean[c], var[c]);
+                let (off, squares) = (mean[c] / count, var[c] / count);
                 let above = squares - off * off;
                 // Not below 0 but for rounding.
                 var[c] = if above < T::ZERO { T::ZERO } else { above };
@@ -238,7 +239,7 @@ impl<T: Real> Grad<'_, T> {
         // SAFETY: the caller of `batch_norm_grad` vouches for the memory.
         unsafe {
             let sums = [&mut **dbeta, &mut **dgamma, &mut *constant];
-            window.sums::<S, T, Gradients, 3, GATED>(simd, of, mean, sums, Count::ONE);
+            window.sums::<S, T, Gradients, 3, GATED>(simd, of, mean, sums);
             // dx is affine in dy and x − m, with three coefficients a channel.
             for c in 0..window.width() {
                 let off = rounded_off(constant[c] / count, mean[c]);
@@ -267,7 +268,7 @@ fn rounded_off<T: Real>(difference: T, mean: T) -> T {
 }
 
 impl Window {
-    /// `results[i][c] = Σ F(a, b, p[c])[i]` over everything but the channels, in a fixed order, divided by `count`.
+    /// `results[i][c] = Σ F(a, b, p[c])[i]` over everything but the channels, in a fixed order.
     ///
     /// # Safety
     /// As [`batch_norm_train`].
@@ -278,11 +279,10 @@ impl Window {
         of: Large<T>,
         p: &[T],
         mut results: [&mut [T]; K],
-        count: Count,
     ) {
         if self.is_wide::<S, T>() {
             // SAFETY: the caller's.
-            return unsafe { strips::sums::<S, T, F, K, GATED>(simd, self, of, p, results, count) };
+            return unsafe { strips::sums::<S, T, F, K, GATED>(simd, self, of, p, results) };
         }
         // A channel is one column of rows that are far apart, or a contiguous line for each outer position.
         let (lines, stride) = if self.inner == 1 { (1, self.channels) } else { (self.outer, 1) };
@@ -292,11 +292,11 @@ impl Window {
                 let (from, p) = (self.span(line, c).start, [T::splat(Scalar, p)]);
                 let terms = Terms::<Scalar, T, F, 1, GATED> { of, from, stride, p, formula: PhantomData };
                 // SAFETY: the caller's.
-                let [totals] = unsafe { terms.totals(Scalar, self.count() / lines) };
-                sums.iter_mut().zip(totals).for_each(|(sum, [total, ..])| *sum = sum.and(total));
+                let [line] = unsafe { terms.sums(Scalar, self.count() / lines) };
+                sums.iter_mut().zip(line).for_each(|(sum, line)| *sum = sum.plus(T::only(line)));
             }
             for (result, sum) in results.iter_mut().zip(sums) {
-                result[c] = sum.over(count);
+                result[c] = sum.rounded();
             }
         }
     }

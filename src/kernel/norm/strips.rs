@@ -4,7 +4,6 @@ use super::blocks::Terms;
 use super::formula::{Each, Sums};
 use super::{Large, Window};
 use crate::kernel::Real;
-use crate::kernel::total::{Count, Total};
 use pulp::Simd;
 use std::marker::PhantomData;
 
@@ -27,7 +26,7 @@ macro_rules! for_each_strip {
     }};
 }
 
-/// `results[i][c] = Σ F(a, b, p[c])[i]` over the rows, divided by `count`.
+/// `results[i][c] = Σ F(a, b, p[c])[i]` over the rows.
 ///
 /// # Safety
 /// The arrays are readable over the window, whose `inner` is 1 and which is at least a vector wide.
@@ -38,12 +37,11 @@ pub(super) unsafe fn sums<S: Simd, T: Real, F: Sums<K>, const K: usize, const GA
     of: Large<T>,
     p: &[T],
     results: [&mut [T]; K],
-    count: Count,
 ) {
     let (p, results) = (p.as_ptr(), results.map(<[T]>::as_mut_ptr));
     let (width, lanes) = (window.width(), T::lanes::<S>());
     // SAFETY: the caller's; strips end at or before the last column.
-    unsafe { for_each_strip!(width, lanes, sum_strip, [S, T, F, K, GATED], simd, window, of, p, results, count) }
+    unsafe { for_each_strip!(width, lanes, sum_strip, [S, T, F, K, GATED], simd, window, of, p, results) }
 }
 
 /// # Safety
@@ -55,7 +53,6 @@ unsafe fn sum_strip<S: Simd, T: Real, F: Sums<K>, const K: usize, const GATED: b
     of: Large<T>,
     p: *const T,
     results: [*mut T; K],
-    count: Count,
     column: usize,
 ) {
     let lanes = T::lanes::<S>();
@@ -67,12 +64,9 @@ unsafe fn sum_strip<S: Simd, T: Real, F: Sums<K>, const K: usize, const GATED: b
         }
         let from = window.from + column;
         let strip = Terms::<S, T, F, N, GATED> { of, from, stride: window.channels, p: p_of, formula: PhantomData };
-        let totals = strip.totals(simd, window.outer);
-        for (v, totals) in totals.iter().enumerate() {
-            for (&result, totals) in results.iter().zip(totals) {
-                for (lane, total) in totals.iter().take(lanes).enumerate() {
-                    result.add(column + v * lanes + lane).write(total.over(count));
-                }
+        for (v, sums) in strip.sums(simd, window.outer).iter().enumerate() {
+            for (&result, &sum) in results.iter().zip(sums) {
+                T::store::<S>(result.add(column + v * lanes), sum);
             }
         }
     }
