@@ -13,7 +13,7 @@ use crate::kernel::map::{self, MapMemory, Origin, Stretches};
 use crate::kernel::measure::measure;
 use crate::kernel::norm::{self, Window};
 use crate::kernel::{Level, Real, index, reduce};
-use crate::plan::{BufferId, Gemm, MapCode, Plan, Split, Step, StepKind};
+use crate::plan::{BATCH_NORM_SCRATCH, BufferId, Gemm, MapCode, Plan, Split, Step, StepKind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
@@ -387,7 +387,7 @@ impl Run<'_> {
                         mean: self.part_mut(mean, range.clone(), 1),
                         var: self.part_mut(var, range.clone(), 1),
                     };
-                    let scratch = std::slice::from_raw_parts_mut(scratch, range.len());
+                    let scratch = std::slice::from_raw_parts_mut(scratch, BATCH_NORM_SCRATCH * range.len());
                     norm::batch_norm_train(self.level, operands, results, scratch, window, eps, relu);
                 }
                 StepKind::BatchNormGrad { operands, gate, results: [dx, dgamma, dbeta], eps, .. } => {
@@ -407,7 +407,7 @@ impl Run<'_> {
                         dgamma: self.part_mut(dgamma, range.clone(), 1),
                         dbeta: self.part_mut(dbeta, range.clone(), 1),
                     };
-                    let scratch = std::slice::from_raw_parts_mut(scratch, 4 * range.len());
+                    let scratch = std::slice::from_raw_parts_mut(scratch, BATCH_NORM_SCRATCH * range.len());
                     norm::batch_norm_grad(self.level, operands, results, scratch, window, eps);
                 }
                 _ => {}

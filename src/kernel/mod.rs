@@ -19,6 +19,7 @@ pub(crate) mod norm;
 mod number;
 pub(crate) mod reduce;
 mod simd;
+mod total;
 
 pub(crate) use number::Real;
 pub(crate) use simd::Level;

@@ -1,5 +1,6 @@
 //! The float types that kernels are written for, and vectors of them.
 
+use super::total::{Compensated, Total};
 use crate::ir::Element;
 use crate::reference::Number;
 use pulp::{MemMask, Scalar, Simd};
@@ -21,6 +22,9 @@ pub(crate) trait Real:
 {
     const ZERO: Self;
     const ONE: Self;
+
+    /// What blocks of a long sum or product are added up in.
+    type Total: Total<Self>;
 
     /// The number that a byte is.
     fn from_byte(byte: u8) -> Self;
@@ -106,11 +110,13 @@ pub(crate) trait Real:
 }
 
 macro_rules! real {
-    ($float:ident, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $mul:ident, $less:ident, $select:ident,
+    ($float:ident, $total:ty, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $mul:ident, $less:ident, $select:ident,
      $between:ident, $index:ty, $signed:ty, $load:ident, $store:ident) => {
         impl Real for $float {
             const ZERO: $float = 0.0;
             const ONE: $float = 1.0;
+
+            type Total = $total;
 
             #[inline(always)]
             fn from_byte(byte: u8) -> $float {
@@ -206,6 +212,7 @@ macro_rules! real {
 
 real!(
     f32,
+    f64,
     f32s,
     m32s,
     splat_f32s,
@@ -223,6 +230,7 @@ real!(
 );
 real!(
     f64,
+    Compensated,
     f64s,
     m64s,
     splat_f64s,

@@ -20,6 +20,7 @@ mod edge;
 mod input;
 mod iota;
 mod mean;
+mod norm;
 mod one_hot;
 mod pad;
 mod random;

@@ -67,8 +67,9 @@ fn scratch(kind: &StepKind) -> usize {
             let packing = GEMM_SCRATCH * gemm.dtype.size();
             of_map(map) + window[0] * window[1] * gemm.dtype.size() + packing + 2 * ALIGNMENT
         }
-        StepKind::BatchNormTrain { dtype, extent, .. } => extent[1] * dtype.size(),
-        StepKind::BatchNormGrad { dtype, extent, .. } => 4 * extent[1] * dtype.size(),
+        StepKind::BatchNormTrain { dtype, extent, .. } | StepKind::BatchNormGrad { dtype, extent, .. } => {
+            BATCH_NORM_SCRATCH * extent[1] * dtype.size()
+        }
         _ => 0,
     }
 }
@@ -80,6 +81,9 @@ fn size_of(plan: &Plan, buffer: BufferId) -> usize {
 
 /// Elements of scratch that a product needs to pack its right operand: 1,024 rows of 3 vectors.
 pub(crate) const GEMM_SCRATCH: usize = 1024 * 3 * 16;
+
+/// Vectors of channels that batch norm and its backward need as scratch.
+pub(crate) const BATCH_NORM_SCRATCH: usize = 3;
 
 /// For each arena buffer, the first phase that touches it and the last; outputs live to the end.
 fn lifetimes(plan: &Plan) -> Vec<Option<(usize, usize)>> {

@@ -35,7 +35,7 @@ pub(crate) use blocks::Blocks;
 pub use cost::Costs;
 pub(crate) use finish::Finish;
 pub use label::{Direction, Label};
-pub(crate) use memory::{ALIGNMENT, CHUNK, CHUNK_BYTES, GEMM_SCRATCH};
+pub(crate) use memory::{ALIGNMENT, BATCH_NORM_SCRATCH, CHUNK, CHUNK_BYTES, GEMM_SCRATCH};
 pub(crate) use native::{Native, Program};
 pub use planned::{PlannedPhase, PlannedStep};
 pub(crate) use schedule::Phase;

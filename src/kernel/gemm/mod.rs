@@ -1,7 +1,8 @@
 //! Matrix products: `c = a·b`, or a window of it.
 //!
 //! Every element of `c` is a sum of chains, each of [`CHAIN`] multiply-adds over `k` in ascending order: rounding grows with
-//! the root of a chain's length and not with that of `k`. The order is the same whatever the window, the tile or the
+//! the root of a chain's length and not with that of `k`. Where `k` is very [long], pieces of it are summed so and then added
+//! up in twice the digits. The order is the same whatever the window, the tile or the
 //! packing, so a product has the same bits however it is shared out. The exception is [`Method::Faer`], whose blocking
 //! over `k` depends on `k` alone.
 //!
@@ -14,6 +15,7 @@
 
 mod blocks;
 mod by_faer;
+mod long;
 mod pack;
 mod row;
 mod tile;
@@ -87,6 +89,21 @@ pub(crate) unsafe fn product<T: Real>(level: Level, method: Method, product: Pro
     if product.m == 0 || product.n == 0 {
         return;
     }
+    // SAFETY: the caller's.
+    unsafe {
+        if product.k > long::PIECE {
+            long::product(level, method, product, scratch);
+        } else {
+            piece(level, method, product, scratch);
+        }
+    }
+}
+
+/// A product whose `k` is taken in one go.
+///
+/// # Safety
+/// As [`product`].
+unsafe fn piece<T: Real>(level: Level, method: Method, product: Product<T>, scratch: *mut T) {
     // SAFETY: the caller's.
     unsafe {
         match method {

@@ -4,9 +4,9 @@
 use crate::kernel::Real;
 use pulp::Simd;
 
-/// The terms of `K` sums, of `a`, `b` and two coefficients of the channel.
+/// The terms of `K` sums, of `a`, `b` and a coefficient of the channel.
 pub(super) trait Sums<const K: usize> {
-    fn terms<S: Simd, T: Real>(simd: S, of: [T::Vector<S>; 4]) -> [T::Vector<S>; K];
+    fn terms<S: Simd, T: Real>(simd: S, of: [T::Vector<S>; 3]) -> [T::Vector<S>; K];
 }
 
 /// An element of a result, of `a`, `b` and four coefficients of the channel.
@@ -21,7 +21,7 @@ macro_rules! sums {
 
         impl Sums<$count> for $name {
             #[inline(always)]
-            fn terms<S: Simd, T: Real>($simd: S, $of: [T::Vector<S>; 4]) -> [T::Vector<S>; $count] {
+            fn terms<S: Simd, T: Real>($simd: S, $of: [T::Vector<S>; 3]) -> [T::Vector<S>; $count] {
                 $terms
             }
         }
@@ -47,12 +47,13 @@ macro_rules! each {
 }
 
 sums!(Plain, 1, "`a`", _simd, [a, ..] => [a]);
-sums!(SquaredDistance, 1, "`(a − p)²`", simd, [a, _, p, _] => {
-    let distance = T::vector_sub(simd, a, p);
-    [T::vector_mul(simd, distance, distance)]
+sums!(Deviations, 2, "`a − p` and `(a − p)²`", simd, [a, _, p] => {
+    let deviation = T::vector_sub(simd, a, p);
+    [deviation, T::vector_mul(simd, deviation, deviation)]
 });
-sums!(Gradients, 2, "`b` and `b·((a − p)·q)`", simd, [a, b, p, q] => {
-    [b, T::vector_mul(simd, b, T::vector_mul(simd, T::vector_sub(simd, a, p), q))]
+sums!(Gradients, 3, "`b`, `b·(a − p)` and `a − p`", simd, [a, b, p] => {
+    let deviation = T::vector_sub(simd, a, p);
+    [b, T::vector_mul(simd, b, deviation), deviation]
 });
 each!(Normalised, "`(a − p)·q + r`", simd, [a, _], [p, q, r, _] => {
     T::vector_add(simd, T::vector_mul(simd, T::vector_sub(simd, a, p), q), r)

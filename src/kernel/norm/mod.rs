@@ -1,14 +1,19 @@
 //! Training batch norm and its backward over `(outer, channels, inner)`; equations in
 //! [`BatchNormTrain`](crate::ops::BatchNormTrain) and [`BatchNormGrad`](crate::ops::BatchNormGrad).
 
+mod blocks;
 mod formula;
 mod strips;
 
 use super::Real;
 use super::claim::claim;
 use super::simd::Level;
-use formula::{Backward, Each, Gradients, Normalised, Plain, Rectified, SquaredDistance, Sums};
+use super::total::Total;
+use crate::plan::BATCH_NORM_SCRATCH;
+use blocks::Terms;
+use formula::{Backward, Deviations, Each, Gradients, Normalised, Plain, Rectified, Sums};
 use pulp::{Scalar, Simd, WithSimd};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// A range of the channels of `(outer, channels, inner)`.
@@ -22,8 +27,9 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    fn count<T: Real>(self) -> T {
-        T::from_f64((self.outer * self.inner) as f64)
+    /// Elements of a channel.
+    fn count(self) -> usize {
+        self.outer * self.inner
     }
 
     fn width(self) -> usize {
@@ -86,11 +92,16 @@ pub(crate) struct TrainResults<'a, T> {
     pub var: &'a mut [T],
 }
 
-/// Two passes for the statistics, one for the result, which `relu` makes 0 where it is below. `scratch` holds a vector of
-/// channels.
+/// Two passes for the statistics, one for the result, which `relu` makes 0 where it is below.
+///
+/// The first pass finds a mean `p` that may be off by rounding. The second takes `d = Σ(x − p)/N`, what it lacks, and the
+/// variance as `Σ(x − p)²/N − d²`. The mean is `m = p + d`, rounded, and what rounding took from it is `e = (p − m) + d`. So
+/// the result is `(x − m)·q + (β − e·q)`. Differences are exact where values lie close together far from 0: then nothing
+/// here depends on where they lie, and equal values give exactly β.
 ///
 /// # Safety
-/// `x` is readable and `y` writable over the window, and nothing else refers to those elements of `y`.
+/// `x` is readable and `y` writable over the window, nothing else refers to those elements of `y`, and `scratch` holds
+/// [`BATCH_NORM_SCRATCH`] vectors of channels.
 pub(crate) unsafe fn batch_norm_train<T: Real>(
     level: Level,
     operands: TrainOperands<'_, T>,
@@ -100,22 +111,14 @@ pub(crate) unsafe fn batch_norm_train<T: Real>(
     eps: f64,
     relu: bool,
 ) {
-    let TrainOperands { x, gamma, beta } = operands;
-    let TrainResults { y, mean, var } = results;
-    let (count, eps): (T, T) = (window.count(), T::from_f64(eps));
-    level.dispatch(Train { window, x, gamma, beta, y, mean, var, scale: scratch, count, eps, relu });
+    level.dispatch(Train { window, operands, results, scratch, eps: T::from_f64(eps), relu });
 }
 
 struct Train<'a, T> {
     window: Window,
-    x: *const T,
-    gamma: &'a [T],
-    beta: &'a [T],
-    y: *mut T,
-    mean: &'a mut [T],
-    var: &'a mut [T],
-    scale: &'a mut [T],
-    count: T,
+    operands: TrainOperands<'a, T>,
+    results: TrainResults<'a, T>,
+    scratch: &'a mut [T],
     eps: T,
     relu: bool,
 }
@@ -125,26 +128,49 @@ impl<T: Real> WithSimd for Train<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Train { window, x, gamma, beta, y, mean, var, scale, count, eps, relu } = self;
+        let Train { window, operands: TrainOperands { x, gamma, beta }, results, scratch, eps, relu } = self;
+        let TrainResults { y, mean, var } = results;
         let of = Large { a: x, b: x, gate: x };
+        let count = T::from_f64(window.count() as f64);
+        let [about, scale, offset] = vectors(scratch, window.width());
         window.claim(y);
         // SAFETY: the caller of `batch_norm_train` vouches for the memory.
         unsafe {
             // γ and β stand in where a formula uses no vector of channels.
-            window.sums::<S, T, Plain, 1, false>(simd, of, [gamma, gamma], [mean]);
-            mean.iter_mut().for_each(|sum| *sum /= count);
-            window.sums::<S, T, SquaredDistance, 1, false>(simd, of, [mean, gamma], [var]);
+            window.sums::<S, T, Plain, 1, false>(simd, of, gamma, [about]);
+            about.iter_mut().for_each(|sum| *sum /= count);
+            window.sums::<S, T, Deviations, 2, false>(simd, of, about, [mean, var]);
             for c in 0..window.width() {
-                var[c] /= count;
+                let (off, squares) = (mean[c] / count, var[c] / count);
+                let above = squares - off * off;
+                // Not below 0 but for rounding.
+                var[c] = if above < T::ZERO { T::ZERO } else { above };
+                // Differences from an infinite mean are NaN, the mean is not.
+                mean[c] = if is_finite(about[c]) { about[c] + off } else { about[c] };
                 scale[c] = (var[c] + eps).rsqrt() * gamma[c];
+                // What is left when the mean itself is rounded.
+                offset[c] = beta[c] - ((about[c] - mean[c]) + off) * scale[c];
             }
             if relu {
-                window.each::<S, T, Rectified, false>(simd, of, [mean, scale, beta, beta], y);
+                window.each::<S, T, Rectified, false>(simd, of, [mean, scale, offset, beta], y);
             } else {
-                window.each::<S, T, Normalised, false>(simd, of, [mean, scale, beta, beta], y);
+                window.each::<S, T, Normalised, false>(simd, of, [mean, scale, offset, beta], y);
             }
         }
     }
+}
+
+/// The vectors of channels in scratch.
+#[inline(always)]
+fn vectors<T>(scratch: &mut [T], width: usize) -> [&mut [T]; BATCH_NORM_SCRATCH] {
+    let (first, rest) = scratch.split_at_mut(width);
+    let (second, rest) = rest.split_at_mut(width);
+    [first, second, &mut rest[..width]]
+}
+
+#[inline(always)]
+fn is_finite<T: Real>(value: T) -> bool {
+    value - value == T::ZERO
 }
 
 pub(crate) struct GradOperands<'a, T> {
@@ -165,7 +191,7 @@ pub(crate) struct GradResults<'a, T> {
     pub dbeta: &'a mut [T],
 }
 
-/// The closed-form backward. `scratch` holds four vectors of channels.
+/// The closed-form backward.
 ///
 /// # Safety
 /// As [`batch_norm_train`].
@@ -177,8 +203,7 @@ pub(crate) unsafe fn batch_norm_grad<T: Real>(
     window: Window,
     eps: f64,
 ) {
-    let (count, eps): (T, T) = (window.count(), T::from_f64(eps));
-    level.dispatch(Grad { window, operands, results, scratch, count, eps });
+    level.dispatch(Grad { window, operands, results, scratch, eps: T::from_f64(eps) });
 }
 
 struct Grad<'a, T> {
@@ -186,7 +211,6 @@ struct Grad<'a, T> {
     operands: GradOperands<'a, T>,
     results: GradResults<'a, T>,
     scratch: &'a mut [T],
-    count: T,
     eps: T,
 }
 
@@ -202,26 +226,26 @@ impl<T: Real> WithSimd for Grad<'_, T> {
 impl<T: Real> Grad<'_, T> {
     #[inline(always)]
     fn gated<S: Simd, const GATED: bool>(self, simd: S) {
-        let Grad { window, operands, results, scratch, count, eps } = self;
+        let Grad { window, operands, results, scratch, eps } = self;
         let GradOperands { x, gamma, mean, var, dy, gate, dmean, dvar } = operands;
         let GradResults { dx, dgamma, dbeta } = results;
-        let (of, width) = (Large { a: x, b: dy, gate }, window.width());
+        let of = Large { a: x, b: dy, gate };
+        let count = T::from_f64(window.count() as f64);
+        let [by_dy, by_centred, constant] = vectors(scratch, window.width());
         window.claim(dx);
-        let (r, rest) = scratch.split_at_mut(width);
-        let (by_dy, rest) = rest.split_at_mut(width);
-        let (by_centred, constant) = rest.split_at_mut(width);
-        for c in 0..width {
-            r[c] = finite_rsqrt(var[c] + eps);
-        }
         // SAFETY: the caller of `batch_norm_grad` vouches for the memory.
         unsafe {
-            window.sums::<S, T, Gradients, 2, GATED>(simd, of, [mean, r], [dbeta, dgamma]);
+            let sums = [&mut *dbeta, &mut *dgamma, &mut *constant];
+            window.sums::<S, T, Gradients, 3, GATED>(simd, of, mean, sums);
             // dx is affine in dy and x − m, with three coefficients a channel.
-            for c in 0..width {
-                let scale = gamma[c] * r[c];
+            for c in 0..window.width() {
+                let off = rounded_off(constant[c] / count, mean[c]);
+                let r = finite_rsqrt(var[c] + eps);
+                let scale = gamma[c] * r;
+                dgamma[c] = (dgamma[c] - off * dbeta[c]) * r;
                 by_dy[c] = scale;
-                by_centred[c] = (dvar[c] + dvar[c] - scale * dgamma[c] * r[c]) / count;
-                constant[c] = (dmean[c] - scale * dbeta[c]) / count;
+                by_centred[c] = (dvar[c] + dvar[c] - scale * dgamma[c] * r) / count;
+                constant[c] = (dmean[c] - scale * dbeta[c]) / count - off * by_centred[c];
             }
             window.each::<S, T, Backward, GATED>(simd, of, [mean, by_dy, by_centred, constant], dx);
         }
@@ -234,11 +258,16 @@ fn finite_rsqrt<T: Real>(x: T) -> T {
     if x == T::ZERO { T::from_f64(least).rsqrt() } else { x.rsqrt() }
 }
 
-/// Rows summed in one go before the partial sums are added to the totals.
-const BLOCK: usize = 64;
+/// What a mean lacks, given the mean of the differences from it, if that is no more than rounding took from it; else 0.
+/// It matters where values lie close together far from 0: there it is no small part of the deviation.
+#[inline(always)]
+fn rounded_off<T: Real>(difference: T, mean: T) -> T {
+    let most = mean.abs() * T::from_f64(if size_of::<T>() == 4 { f64::from(f32::EPSILON) } else { f64::EPSILON });
+    if difference.abs() <= most { difference } else { T::ZERO }
+}
 
 impl Window {
-    /// `totals[i][c] = Σ F(a, b, by_channel[0][c], by_channel[1][c])[i]` over everything but the channels, in a fixed order.
+    /// `results[i][c] = Σ F(a, b, p[c])[i]` over everything but the channels, in a fixed order.
     ///
     /// # Safety
     /// As [`batch_norm_train`].
@@ -247,30 +276,27 @@ impl Window {
         self,
         simd: S,
         of: Large<T>,
-        by_channel: [&[T]; 2],
-        mut totals: [&mut [T]; K],
+        p: &[T],
+        mut results: [&mut [T]; K],
     ) {
         if self.is_wide::<S, T>() {
             // SAFETY: the caller's.
-            return unsafe { strips::sums::<S, T, F, K, GATED>(simd, self, of, by_channel, totals) };
+            return unsafe { strips::sums::<S, T, F, K, GATED>(simd, self, of, p, results) };
         }
-        let block = if self.inner == 1 { BLOCK } else { 1 };
-        for c in 0..self.width() {
-            let mut total = [T::ZERO; K];
-            for first in (0..self.outer).step_by(block) {
-                let mut partial = [T::ZERO; K];
-                for o in first..self.outer.min(first + block) {
-                    for at in self.span(o, c) {
-                        // SAFETY: the caller's.
-                        let [a, b] = unsafe { of.load::<Scalar, GATED>(Scalar, at) };
-                        let [p, q] = by_channel.map(|vector| T::splat(Scalar, vector[c]));
-                        let terms = F::terms::<Scalar, T>(Scalar, [a, b, p, q]);
-                        partial.iter_mut().zip(terms).for_each(|(partial, term)| *partial += T::only(term));
-                    }
-                }
-                total.iter_mut().zip(partial).for_each(|(total, partial)| *total += partial);
+        // A channel is one column of rows that are far apart, or a contiguous line for each outer position.
+        let (lines, stride) = if self.inner == 1 { (1, self.channels) } else { (self.outer, 1) };
+        for (c, &p) in p.iter().enumerate() {
+            let mut sums = [T::Total::of(T::ZERO); K];
+            for line in 0..lines {
+                let (from, p) = (self.span(line, c).start, [T::splat(Scalar, p)]);
+                let terms = Terms::<Scalar, T, F, 1, GATED> { of, from, stride, p, formula: PhantomData };
+                // SAFETY: the caller's.
+                let [line] = unsafe { terms.sums(Scalar, self.count() / lines) };
+                sums.iter_mut().zip(line).for_each(|(sum, line)| *sum = sum.plus(T::only(line)));
             }
-            totals.iter_mut().zip(total).for_each(|(totals, total)| totals[c] = total);
+            for (result, sum) in results.iter_mut().zip(sums) {
+                result[c] = sum.rounded();
+            }
         }
     }
 

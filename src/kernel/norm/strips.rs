@@ -1,9 +1,11 @@
 //! Sums and maps over rows, for strips of a few vectors of columns that stay in registers from the first row to the last.
 
+use super::blocks::Terms;
 use super::formula::{Each, Sums};
-use super::{BLOCK, Large, Window};
+use super::{Large, Window};
 use crate::kernel::Real;
 use pulp::Simd;
+use std::marker::PhantomData;
 
 /// Vectors of a strip: enough sums to keep the adders busy.
 const VECTORS: usize = 4;
@@ -24,7 +26,7 @@ macro_rules! for_each_strip {
     }};
 }
 
-/// `totals[i][c] = Σ F(a, b, p[c], q[c])[i]` over the rows, in blocks.
+/// `results[i][c] = Σ F(a, b, p[c])[i]` over the rows.
 ///
 /// # Safety
 /// The arrays are readable over the window, whose `inner` is 1 and which is at least a vector wide.
@@ -33,14 +35,13 @@ pub(super) unsafe fn sums<S: Simd, T: Real, F: Sums<K>, const K: usize, const GA
     simd: S,
     window: Window,
     of: Large<T>,
-    [p, q]: [&[T]; 2],
-    totals: [&mut [T]; K],
+    p: &[T],
+    results: [&mut [T]; K],
 ) {
-    let vectors = [p.as_ptr(), q.as_ptr()];
-    let totals = totals.map(<[T]>::as_mut_ptr);
+    let (p, results) = (p.as_ptr(), results.map(<[T]>::as_mut_ptr));
     let (width, lanes) = (window.width(), T::lanes::<S>());
     // SAFETY: the caller's; strips end at or before the last column.
-    unsafe { for_each_strip!(width, lanes, sum_strip, [S, T, F, K, GATED], simd, window, of, vectors, totals) }
+    unsafe { for_each_strip!(width, lanes, sum_strip, [S, T, F, K, GATED], simd, window, of, p, results) }
 }
 
 /// # Safety
@@ -50,38 +51,22 @@ unsafe fn sum_strip<S: Simd, T: Real, F: Sums<K>, const K: usize, const GATED: b
     simd: S,
     window: Window,
     of: Large<T>,
-    [p, q]: [*const T; 2],
-    totals: [*mut T; K],
+    p: *const T,
+    results: [*mut T; K],
     column: usize,
 ) {
     let lanes = T::lanes::<S>();
     // SAFETY: the caller's.
     unsafe {
-        let zero = T::splat(simd, T::ZERO);
-        let (mut total, mut p_of, mut q_of) = ([[zero; K]; N], [zero; N], [zero; N]);
-        for v in 0..N {
-            p_of[v] = T::load::<S>(p.add(column + v * lanes));
-            q_of[v] = T::load::<S>(q.add(column + v * lanes));
+        let mut p_of = [T::splat(simd, T::ZERO); N];
+        for (v, p_of) in p_of.iter_mut().enumerate() {
+            *p_of = T::load::<S>(p.add(column + v * lanes));
         }
-        for block in (0..window.outer).step_by(BLOCK) {
-            let mut partial = [[zero; K]; N];
-            for row in block..window.outer.min(block + BLOCK) {
-                let at = row * window.channels + window.from + column;
-                for v in 0..N {
-                    let [a, b] = of.load::<S, GATED>(simd, at + v * lanes);
-                    let terms = F::terms::<S, T>(simd, [a, b, p_of[v], q_of[v]]);
-                    for (partial, term) in partial[v].iter_mut().zip(terms) {
-                        *partial = T::vector_add(simd, *partial, term);
-                    }
-                }
-            }
-            for (total, partial) in total.iter_mut().flatten().zip(partial.iter().flatten()) {
-                *total = T::vector_add(simd, *total, *partial);
-            }
-        }
-        for (v, total) in total.iter().enumerate() {
-            for (&totals, &total) in totals.iter().zip(total) {
-                T::store::<S>(totals.add(column + v * lanes), total);
+        let from = window.from + column;
+        let strip = Terms::<S, T, F, N, GATED> { of, from, stride: window.channels, p: p_of, formula: PhantomData };
+        for (v, sums) in strip.sums(simd, window.outer).iter().enumerate() {
+            for (&result, &sum) in results.iter().zip(sums) {
+                T::store::<S>(result.add(column + v * lanes), sum);
             }
         }
     }

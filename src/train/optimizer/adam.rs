@@ -4,8 +4,10 @@
 //! m ← β₁·m + (1 − β₁)·g      v ← β₂·v + (1 − β₂)·g²      α = η·√(1 − β₂ᵗ)/(1 − β₁ᵗ),  t counted from 1
 //! w ← w − α·m/(√v + ε)       AdamW: w ← w − η·λ·w before
 //! ```
+//!
+//! The square of a large gradient can be above the largest number; [`mean_square`] says what is done about it.
 
-use super::{Options, StepCx, Stepped, Trained, UpdateRule};
+use super::{Options, StepCx, Stepped, Trained, UpdateRule, mean_square};
 use crate::ir::{Diagnostic, Expr};
 use std::panic::Location;
 
@@ -85,8 +87,9 @@ impl UpdateRule for Adam {
         let rest = |beta: f64| -(cx.step * beta.ln()).expm1();
         let alpha = cx.learning_rate * rest(self.beta2).sqrt() / rest(self.beta1);
         let m = m * self.beta1 + g * (1.0 - self.beta1);
-        let v = v * self.beta2 + g * g * (1.0 - self.beta2);
-        Stepped { value: trained.value - m * alpha / (v.sqrt() + self.epsilon), slots: vec![m, v] }
+        let (v, least) = mean_square(v, self.beta2, g, 1.0 - self.beta2);
+        let root = v.sqrt().max(least);
+        Stepped { value: trained.value - m * alpha / (root + self.epsilon), slots: vec![m, v] }
     }
 
     fn check(&self) -> Result<(), Diagnostic> {

@@ -223,7 +223,7 @@ impl Optimizer {
         };
         let cx = StepCx { learning_rate, step: next_iterations.cast(float) };
         let gradients = match self.clip {
-            Some(clip) => clip.apply(builder, gradients),
+            Some(clip) => clip.apply(gradients),
             None => gradients.to_vec(),
         };
         let mut updates = Updates { learning_rate, parameters: IndexMap::new(), gradients: IndexMap::new() };
@@ -301,6 +301,17 @@ impl Optimizer {
     fn slot_name(&self, parameter: &str, slot: &str) -> String {
         format!("{}/{parameter}/{slot}", self.name())
     }
+}
+
+/// The next running mean of a square, `keep·v + share·x²`, and `√share·|x|`, which its root is not below.
+///
+/// Above the largest number the mean stays at that number: it does not become infinite for ever. The root is then taken to
+/// be the larger of both, so that a step past such a gradient is what it is without bounds if the gradient is large beside
+/// what came before, and within a factor of √2 always.
+fn mean_square<'b>(v: Expr<'b>, keep: f64, x: Expr<'b>, share: f64) -> (Expr<'b>, Expr<'b>) {
+    let most = if x.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
+    let scaled = x * share.sqrt();
+    ((v * keep + scaled * scaled).min(most), scaled.abs())
 }
 
 /// The checks that rules share: each names the rule, the option and its range.

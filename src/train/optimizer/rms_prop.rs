@@ -4,8 +4,12 @@
 //! v ← ρ·v + (1 − ρ)·g²                                   centred: a ← ρ·a + (1 − ρ)·g, and v − a² in place of v
 //! w ← w − η·g/√(v + ε)                                   momentum: u ← m·u + η·g/√(v + ε),  w ← w − u
 //! ```
+//!
+//! The square of a large gradient can be above the largest number; [`mean_square`] says what is done about it.
+//! What is taken under the root when centred is `v − a²` in a form that does not cancel:
+//! `ρ·(v − a²) + ρ·(1 − ρ)·(g − a)²` of the slots before.
 
-use super::{Options, StepCx, Stepped, Trained, UpdateRule};
+use super::{Options, StepCx, Stepped, Trained, UpdateRule, mean_square};
 use crate::ir::Diagnostic;
 use std::panic::Location;
 
@@ -102,16 +106,21 @@ impl UpdateRule for RmsProp {
             slot
         };
         let zero = g.zeros_like();
-        let velocity = keep(before.next().unwrap_or(zero) * self.rho + g * g * (1.0 - self.rho));
-        let variance = match self.scale {
-            Scale::RootMeanSquare => velocity,
+        let velocity = before.next().unwrap_or(zero);
+        let (next, least) = mean_square(velocity, self.rho, g, 1.0 - self.rho);
+        keep(next);
+        let (variance, least) = match self.scale {
+            Scale::RootMeanSquare => (next, least),
             Scale::StandardDeviation => {
-                let average = keep(before.next().unwrap_or(zero) * self.rho + g * (1.0 - self.rho));
-                // It is not negative but for rounding, which would make the root NaN.
-                (velocity - average * average).max(0.0)
+                let average = before.next().unwrap_or(zero);
+                keep(average * self.rho + g * (1.0 - self.rho));
+                // The variance before is not negative but for rounding.
+                let variance = (velocity - average * average).max(0.0);
+                mean_square(variance, self.rho, g - average, self.rho * (1.0 - self.rho))
             }
         };
-        let push = g * cx.learning_rate / (variance + self.epsilon).sqrt();
+        let root = (variance + self.epsilon).sqrt().max(least);
+        let push = g * cx.learning_rate / root;
         let push = if self.momentum > 0.0 { keep(before.next().unwrap_or(zero) * self.momentum + push) } else { push };
         Stepped { value: trained.value - push, slots: after }
     }
