@@ -256,4 +256,6 @@ fn help(number: usize) {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;
+#[cfg(test)]
+pub(super) use tests::without_hanging;

@@ -1,7 +1,7 @@
 //! A kernel that panics: the caller hears of it, whoever ran it, and the executable says from then on that it is spoilt.
 
 use super::*;
-use crate::exec::team::tests::within_a_minute;
+use crate::exec::team::without_hanging;
 use crate::ir::{Builder, Symbol};
 use crate::plan::Costs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -59,7 +59,7 @@ fn tensors(seen: f32) -> (Tensor, [Tensor; 2]) {
 #[test]
 fn a_panic_in_any_share_reaches_the_caller_and_spoils_the_executable() {
     let _turn = TURN.lock().unwrap_or_else(|turn| turn.into_inner());
-    within_a_minute(|| {
+    without_hanging(|| {
         let mut tripped = [0; 4];
         for threads in [1, 2, 3, 8] {
             let mut run = executable(threads, false);
@@ -105,7 +105,7 @@ fn a_panic_in_any_share_reaches_the_caller_and_spoils_the_executable() {
 #[test]
 fn a_spoilt_executable_that_holds_state_gives_none_of_it_out() {
     let _turn = TURN.lock().unwrap_or_else(|turn| turn.into_inner());
-    within_a_minute(|| {
+    without_hanging(|| {
         for threads in [1, 3] {
             let mut run = executable(threads, true);
             let (x, mut states) = tensors(7.0);
@@ -130,7 +130,7 @@ fn a_spoilt_executable_that_holds_state_gives_none_of_it_out() {
 #[test]
 fn a_panic_in_one_executable_leaves_others_alone() {
     let _turn = TURN.lock().unwrap_or_else(|turn| turn.into_inner());
-    within_a_minute(|| {
+    without_hanging(|| {
         WHO.store(3, Ordering::SeqCst);
         STEP.store(0, Ordering::SeqCst);
         std::thread::scope(|scope| {
