@@ -323,3 +323,81 @@ fn a_running_minimum_may_start_from_infinity() {
     );
     assert_eq!(states[0].to_f64(), vec![3.0; 100]);
 }
+
+/// A softmax regression whose kernel holds what is given.
+fn with_a_weight_of(value: f64) -> Trainer {
+    let net = Sequential::new([70]).add(Dense::new(3).activation(Activation::Softmax));
+    let mut trainer = trainer(net.build().unwrap(), Sgd::new(0.1).into(), DType::F32, 2);
+    let mut kernel = trainer.value("dense/kernel").unwrap().clone();
+    kernel.as_mut_slice::<f32>().unwrap()[7] = value as f32;
+    trainer.set_value("dense/kernel", kernel).unwrap();
+    trainer
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_not_saved_folded_exported_or_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (saved, exported) = (folder.path().join("weights.safetensors"), folder.path().join("model.onnx"));
+    let folded = with_a_weight_of(0.5).fold().unwrap();
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let mut trainer = with_a_weight_of(bad);
+        let errors = [
+            trainer.save(&saved, &Default::default()).unwrap_err(),
+            trainer.fold().unwrap_err(),
+            trainer.export(&exported, &folded, &Default::default()).unwrap_err(),
+        ];
+        for error in errors {
+            let expected = format!("element 7 of `dense/kernel` is {bad}, and nothing was written");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+        assert!(!saved.exists() && !exported.exists());
+        let error = trainer.evaluate(&examples(40, DType::F32, None)).unwrap_err().to_string();
+        assert!(error.starts_with("the evaluation has no result: among examples 0 to 39, `loss` is"), "{error}");
+        assert!(error.contains("dense/kernel"), "{error}");
+    }
+}
+
+#[test]
+fn an_example_that_is_no_number_has_no_score() {
+    let mut trainer = with_a_weight_of(0.5);
+    trainer.evaluate(&examples(600, DType::F32, None)).unwrap();
+    let bad = examples(600, DType::F32, Some(f64::NAN));
+    let error = trainer.evaluate(&bad).unwrap_err().to_string();
+    assert_eq!(error, "the evaluation has no result: among examples 0 to 255, `input` of example 5 holds NaN");
+    // In training, too, it is the data that is to blame.
+    let fit = Fit::new().batch_size(16).order(Order::AsGiven).validation(bad).silent();
+    let error = trainer.fit(&examples(32, DType::F32, None), &fit).unwrap_err().to_string();
+    assert!(error.contains("the evaluation has no result"), "{error}");
+}
+
+#[test]
+fn predictions_that_are_no_numbers_are_seen_when_asked_for() {
+    let predictor = with_a_weight_of(0.5).predictor().unwrap();
+    let bad = |rows: usize| {
+        let mut x = Tensor::full(DType::F32, [rows, 70], 0.5);
+        x.as_mut_slice::<f32>().unwrap()[(rows - 1) * 70] = f32::NAN;
+        x
+    };
+    for rows in [1, 3, 700] {
+        assert!(predictor.predict(&[&bad(rows)]).unwrap()[0].first_not_finite().is_some());
+    }
+    let predictor = predictor.refuse_not_finite();
+    for rows in [1, 3, 700] {
+        let error = predictor.predict(&[&bad(rows)]).unwrap_err().to_string();
+        assert!(error.contains(&format!("of row {} is NaN", rows - 1)), "{error}");
+        let mut outputs = [Tensor::zeros(DType::F32, [rows, 3])];
+        assert!(predictor.predict_into(&[&bad(rows)], &mut outputs).is_err());
+        predictor.predict_into(&[&Tensor::full(DType::F32, [rows, 70], 0.5)], &mut outputs).unwrap();
+    }
+}
+
+#[test]
+fn comparisons_count_what_is_no_number() {
+    let trainer = with_a_weight_of(0.5);
+    let folded = trainer.fold().unwrap();
+    let fine = trainer.compare(&folded, examples(600, DType::F32, None).inputs()).unwrap();
+    assert_eq!((fine.agreeing, fine.not_finite), (600, 0));
+    let bad = trainer.compare(&folded, examples(600, DType::F32, Some(f64::NAN)).inputs()).unwrap();
+    assert_eq!((bad.agreeing, bad.not_finite, bad.difference), (599, 1, f64::INFINITY));
+    assert_eq!(bad.folded_error.largest, f64::INFINITY);
+}

@@ -138,12 +138,13 @@ fn write_folded(args: &Args, trainer: &Trainer, test: &Examples) -> Result<(), C
     let folded = trainer.fold()?;
     let saved = trainer.export(&args.export, &folded, &args.network.metadata(args.float.into()))?;
     let comparison = trainer.compare(&folded, test.inputs())?;
-    let Comparison { examples, agreeing, difference, folded_error, declared_error } = comparison;
+    let Comparison { examples, agreeing, not_finite, difference, folded_error, declared_error } = comparison;
     let path = args.export.display().to_string();
     if args.json {
         return print(
             &json!({
                 "onnx": path, "bytes": saved.bytes, "examples": examples, "agreeing": agreeing,
+                "not_finite": not_finite,
                 "difference": difference, "folded_error": folded_error.largest,
                 "declared_error": declared_error.largest, "folded_rms": folded_error.root_mean_square,
                 "declared_rms": declared_error.root_mean_square,
@@ -164,6 +165,9 @@ fn write_folded(args: &Args, trainer: &Trainer, test: &Examples) -> Result<(), C
          distance from f64 (largest, root mean square) {:.1e}, {:.1e} folded; {:.1e}, {:.1e} as declared",
         folded_error.largest, folded_error.root_mean_square, declared_error.largest, declared_error.root_mean_square
     ))?;
+    if not_finite > 0 {
+        eprintln!("WARNING: {not_finite} of the {examples} test images give NaN or infinite outputs");
+    }
     print(&export::written(&args.export, &saved))
 }
 

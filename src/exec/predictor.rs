@@ -105,6 +105,16 @@ pub enum PredictError {
         /// Its name.
         name: String,
     },
+    /// An output holds NaN or an infinity, and the predictor was asked to refuse that.
+    #[error("the output `{name}` of row {row} is {value}; look at that row of the inputs, and at the weights")]
+    NotFinite {
+        /// The output's name.
+        name: String,
+        /// The row, counted from 0.
+        row: usize,
+        /// The first such element.
+        value: f64,
+    },
     /// The graph could not be planned for that many rows.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -157,6 +167,8 @@ pub struct Predictor {
     batch: Dim,
     // Whether a batch may be computed in blocks.
     in_blocks: bool,
+    // Whether outputs that are no numbers are an error.
+    finite_only: bool,
     options: Options,
     idle: Idle,
 }
@@ -213,10 +225,28 @@ impl Predictor {
         let in_blocks = matches!(batch, Dim::Symbol(batch) if rows::are_independent(&graph, batch));
         let idle = Idle::default();
         let options = Options { threads: options.workers(), ..*options };
-        let predictor = Predictor { graph, weights: values, inputs, outputs, batch, in_blocks, options, idle };
+        let predictor =
+            Predictor { graph, weights: values, inputs, outputs, batch, in_blocks, finite_only: false, options, idle };
         // What cannot be planned is said now rather than at the first call.
         predictor.with(batch.known().unwrap_or(1), options.threads, |run| run.read_only())??;
         Ok(predictor)
+    }
+
+    /// The predictor, but with an error for outputs that hold NaN or an infinity: they are looked at after each prediction.
+    ///
+    /// ```
+    /// use foldgrad::exec::{Options, PredictError, Predictor};
+    /// use foldgrad::{Builder, DType, Tensor};
+    /// let g = Builder::new();
+    /// g.output("y", g.input("x", DType::F32, ["n"]).log());
+    /// let predictor = Predictor::new(g.finish()?, [], &Options::default())?.refuse_not_finite();
+    /// let found = predictor.predict(&[&Tensor::vector(vec![1.0f32, 0.0])]);
+    /// assert!(matches!(found, Err(PredictError::NotFinite { row: 1, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn refuse_not_finite(mut self) -> Predictor {
+        self.finite_only = true;
+        self
     }
 
     /// The graph.
@@ -239,6 +269,7 @@ impl Predictor {
         let mut outputs =
             self.outputs.iter().map(|slot| slot.zeros(rows)).collect::<Result<Vec<Tensor>, PlanError>>()?;
         self.fill(inputs, &mut outputs, rows)?;
+        self.check_finite(&outputs, rows)?;
         Ok(outputs)
     }
 
@@ -252,7 +283,18 @@ impl Predictor {
         for (slot, output) in self.outputs.iter().zip(outputs.iter()) {
             self.check_fits("output", slot, output, rows)?;
         }
-        self.fill(inputs, outputs, rows)
+        self.fill(inputs, outputs, rows)?;
+        self.check_finite(outputs, rows)
+    }
+
+    fn check_finite(&self, outputs: &[Tensor], rows: usize) -> Result<(), PredictError> {
+        for (slot, output) in self.outputs.iter().zip(outputs).filter(|_| self.finite_only) {
+            if let Some((element, value)) = output.first_not_finite() {
+                let row = element / (output.len() / rows).max(1);
+                return Err(PredictError::NotFinite { name: slot.name.clone(), row, value });
+            }
+        }
+        Ok(())
     }
 
     fn fill(&self, inputs: &[&Tensor], outputs: &mut [Tensor], rows: usize) -> Result<(), PredictError> {

@@ -294,6 +294,23 @@ impl Tensor {
         }
     }
 
+    /// The first element that is NaN or infinite, if there is one: where it is in row-major order, and what it is.
+    ///
+    /// ```
+    /// use foldgrad::Tensor;
+    /// assert_eq!(Tensor::vector(vec![1.0f32, f32::INFINITY]).first_not_finite(), Some((1, f64::INFINITY)));
+    /// assert_eq!(Tensor::vector(vec![1, 2]).first_not_finite(), None);
+    /// ```
+    pub fn first_not_finite(&self) -> Option<(usize, f64)> {
+        match &self.data {
+            TensorData::F32(data) => {
+                data.iter().position(|value| !value.is_finite()).map(|at| (at, f64::from(data[at])))
+            }
+            TensorData::F64(data) => data.iter().position(|value| !value.is_finite()).map(|at| (at, data[at])),
+            TensorData::I32(_) | TensorData::Bool(_) => None,
+        }
+    }
+
     /// The single element of a tensor with one element, as `f64`.
     pub fn item(&self) -> Option<f64> {
         if self.len() == 1 { self.to_f64().first().copied() } else { None }

@@ -46,6 +46,29 @@ pub enum TrainError {
         /// How to mend it.
         help: String,
     },
+    /// A variable holds NaN or an infinity.
+    #[error(
+        "element {element} of `{name}` is {value}, and nothing was written: load weights that are finite, or replace the \
+         variable with `Trainer::set_value`"
+    )]
+    NotFiniteWeight {
+        /// The variable.
+        name: String,
+        /// Which element, row-major.
+        element: usize,
+        /// The element.
+        value: f64,
+    },
+    /// The loss or a metric of an evaluation is NaN or infinite.
+    #[error("the evaluation has no result: among examples {first} to {last}, {what}")]
+    NotFiniteEvaluation {
+        /// The first example of the batch, counted from 0.
+        first: usize,
+        /// The last one.
+        last: usize,
+        /// Which value, and what made it so.
+        what: String,
+    },
     /// Neither the model nor the optimiser has a variable of that name.
     #[error("there is no variable `{name}`; there are {known}")]
     Unknown {

@@ -6,7 +6,8 @@ use super::history::{EpochRecord, History};
 use super::progress::{Progress, Reporter};
 use super::samples::{Examples, Samples};
 use super::shuffle::permutation;
-use super::trainer::{Compiled, Stage, Sums, Trainer};
+use super::sums::Sums;
+use super::trainer::{Compiled, Stage, Trainer};
 use crate::exec::{Cause, RunError};
 use crate::ir::Tensor;
 use std::ops::ControlFlow;
@@ -235,7 +236,7 @@ impl Trainer {
 }
 
 /// The input or target, the example and its value, if what was fed is to blame.
-fn guilty_example(compiled: &Compiled, error: &RunError, rows: &[u32]) -> Option<(String, usize, f64)> {
+pub(super) fn guilty_example(compiled: &Compiled, error: &RunError, rows: &[u32]) -> Option<(String, usize, f64)> {
     let (RunError::NotFinite { cause, .. } | RunError::NotFiniteUpdate { cause, .. }) = error else { return None };
     let Some(Cause::Given { name, element, value }) = cause else { return None };
     let feed = compiled.run.plan().feeds().iter().find(|port| port.name == *name)?;

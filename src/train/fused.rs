@@ -1,6 +1,7 @@
 //! From a trainer to the smallest inference graph: folded, compared on data, and written as ONNX.
 
 use super::error::TrainError;
+use super::finite::check_weights;
 use super::samples::Samples;
 use super::trainer::{EVALUATION_BATCH, Trainer};
 use crate::exec::{Executable, Options};
@@ -20,6 +21,8 @@ pub struct Comparison {
     pub examples: usize,
     /// For how many of them the largest output is the same one.
     pub agreeing: usize,
+    /// For how many of them an output of either is NaN or infinite; they count as disagreeing, and as infinitely far apart.
+    pub not_finite: usize,
     /// The largest difference between outputs of the two.
     pub difference: f64,
     /// How far the folded model's outputs are from the declared model's in f64.
@@ -41,22 +44,27 @@ impl Trainer {
     /// The smallest inference graph that equals the model with its present weights, proved at every step.
     ///
     /// # Errors
-    /// None that a user can cause; a wrong fold is caught and reported.
+    /// A variable that holds NaN or an infinity; a wrong fold is caught and reported.
     pub fn fold(&self) -> Result<Folded, TrainError> {
-        Ok(pass::fold(self.inference_graph(), &self.model_weights())?)
+        let weights = self.model_weights();
+        check_weights(&weights)?;
+        Ok(pass::fold(self.inference_graph(), &weights)?)
     }
 
     /// Writes what [`fold`](Trainer::fold) gave to an ONNX file that [`unfuse`](fused::unfuse) leads back from.
     ///
     /// # Errors
-    /// Whatever the file system reports, and an op that ONNX has no form for.
+    /// A variable, or a folded weight, that holds NaN or an infinity; whatever the file system reports, and an op that ONNX
+    /// has no form for.
     pub fn export(
         &self,
         path: impl AsRef<Path>,
         folded: &Folded,
         metadata: &BTreeMap<String, String>,
     ) -> Result<Saved, TrainError> {
-        Ok(fused::save(path, folded, &self.model_weights(), metadata)?)
+        let weights = self.model_weights();
+        check_weights(weights.iter().chain(&folded.weights))?;
+        Ok(fused::save(path, folded, &weights, metadata)?)
     }
 
     /// The variables of the model, without the optimiser's.
@@ -101,8 +109,11 @@ impl Comparison {
     fn add(&mut self, rows: usize, folded: &[f64], declared: &[f64], truth: &[f64]) {
         let width = (folded.len() / rows.max(1)).max(1);
         let best = |row: &[f64]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+        let is_finite = |(a, b): &(&[f64], &[f64])| a.iter().chain(*b).all(|value| value.is_finite());
+        let pairs = || folded.chunks(width).zip(declared.chunks(width));
         self.examples += rows;
-        self.agreeing += folded.chunks(width).zip(declared.chunks(width)).filter(|(a, b)| best(a) == best(b)).count();
+        self.agreeing += pairs().filter(is_finite).filter(|(a, b)| best(a) == best(b)).count();
+        self.not_finite += pairs().filter(|pair| !is_finite(pair)).count();
         self.difference = self.difference.max(largest(folded, declared));
         let share = rows as f64 / self.examples as f64;
         self.folded_error.add(folded, truth, share);
@@ -114,13 +125,18 @@ impl Distance {
     /// Takes in more numbers, which are that share of all so far.
     fn add(&mut self, a: &[f64], b: &[f64], share: f64) {
         self.largest = self.largest.max(largest(a, b));
-        let square = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / a.len().max(1) as f64;
+        let square = a.iter().zip(b).map(|(&a, &b)| apart(a, b).powi(2)).sum::<f64>() / a.len().max(1) as f64;
         self.root_mean_square = (self.root_mean_square.powi(2) * (1.0 - share) + square * share).sqrt();
     }
 }
 
 fn largest(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    a.iter().zip(b).map(|(&a, &b)| apart(a, b)).fold(0.0, f64::max)
+}
+
+/// How far two numbers are apart; infinitely, if one of them is no number or infinite.
+fn apart(a: f64, b: f64) -> f64 {
+    if a.is_finite() && b.is_finite() { (a - b).abs() } else { f64::INFINITY }
 }
 
 fn widened(tensor: &Tensor) -> Tensor {

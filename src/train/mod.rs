@@ -23,6 +23,7 @@
 
 mod error;
 mod event;
+mod finite;
 mod fit;
 mod fused;
 mod history;
@@ -35,6 +36,7 @@ mod progress;
 mod samples;
 mod shuffle;
 mod step;
+mod sums;
 mod trainer;
 mod weights;
 

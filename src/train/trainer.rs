@@ -1,8 +1,10 @@
 //! A model with its weights, optimiser, and compiled graphs.
 
 use super::error::TrainError;
+use super::finite::{check_weights, of_evaluation};
 use super::samples::{Examples, Samples};
 use super::step::{LOSS, PassLog, Recipe};
+use super::sums::Sums;
 use super::weights::Weights;
 use super::{Evaluation, Loss, Metric, Optimizer};
 use crate::exec::{Executable, Options, PredictError, Predictor, RunError};
@@ -12,7 +14,6 @@ use crate::nn::Model;
 use crate::op::Op;
 use crate::pass::Pipeline;
 use crate::rewrite::{Fired, Refused};
-use indexmap::IndexMap;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -230,7 +231,7 @@ impl Trainer {
     /// Mean loss and metrics over `examples`, with running statistics and without dropout.
     ///
     /// # Errors
-    /// Data that does not fit the model.
+    /// Data that does not fit the model; a loss or metric that is NaN or infinite, with what made it so.
     pub fn evaluate(&mut self, examples: &Examples) -> Result<Evaluation, TrainError> {
         self.check_examples(examples)?;
         let started = Instant::now();
@@ -287,8 +288,9 @@ impl Trainer {
     /// The file is written beside its place, synced, and renamed, so that an old one is never half overwritten.
     ///
     /// # Errors
-    /// Whatever the file system reports.
+    /// A variable that holds NaN or an infinity; whatever the file system reports.
     pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<(), TrainError> {
+        check_weights(&self.weights.0)?;
         Ok(safetensors::save(path, &self.weights.0, metadata)?)
     }
 
@@ -347,7 +349,9 @@ impl Trainer {
             let mut compiled = self.take_compiled(stage, batch.len())?;
             let step = |compiled: &mut Compiled, states: &mut [Tensor]| compiled.step(sources, batch, states);
             let outcome = self.weights.lend_to(&mut compiled, step);
-            let outcome = outcome.map_err(TrainError::from).and_then(|()| body(&compiled.run, batch.len()));
+            let outcome = outcome
+                .map_err(|error| of_evaluation(&compiled, error, batch))
+                .and_then(|()| body(&compiled.run, batch.len()));
             self.keep_compiled(stage, batch.len(), compiled);
             outcome?;
         }
@@ -365,6 +369,10 @@ impl Trainer {
         if stage == Stage::Training {
             run.guard(LOSS)?;
             run.guard_updates(true);
+        }
+        if stage == Stage::Evaluation {
+            let scores: Vec<String> = run.plan().outputs().map(|port| port.name.clone()).collect();
+            scores.iter().try_for_each(|score| run.guard(score))?;
         }
         let batch = run.plan().feeds().iter().map(|port| Tensor::zeros(port.dtype, port.shape.clone())).collect();
         Ok(Compiled { run, batch })
@@ -460,41 +468,4 @@ fn check_fits(name: &str, ty: &TensorType, samples: &Samples) -> Result<(), Trai
     };
     let (expected, found) = (ty.to_string(), samples.describe());
     Err(TrainError::Data { name: name.to_owned(), expected, found, help })
-}
-
-/// Sums of loss and metrics over batches of different sizes.
-#[derive(Debug, Default)]
-pub(super) struct Sums {
-    count: usize,
-    loss: f64,
-    metrics: IndexMap<String, f64>,
-}
-
-impl Sums {
-    /// Adds what a run over `rows` examples gave: the mean loss, which is returned, and metrics as sums.
-    pub(super) fn add(&mut self, run: &Executable, rows: usize) -> f64 {
-        self.count += rows;
-        let mut loss = f64::NAN;
-        for (index, port) in run.plan().outputs().enumerate() {
-            let value = run.scalar_output(index).unwrap_or(f64::NAN);
-            match self.metrics.get_mut(&port.name) {
-                _ if port.name == LOSS => loss = value,
-                Some(sum) => *sum += value,
-                None => drop(self.metrics.insert(port.name.clone(), value)),
-            }
-        }
-        self.loss += loss * rows as f64;
-        loss
-    }
-
-    /// The mean loss so far.
-    pub(super) fn loss(&self) -> f64 {
-        self.loss / self.count as f64
-    }
-
-    /// Mean loss and metrics.
-    pub(super) fn means(self) -> (f64, IndexMap<String, f64>) {
-        let count = self.count as f64;
-        (self.loss / count, self.metrics.into_iter().map(|(name, sum)| (name, sum / count)).collect())
-    }
 }
