@@ -176,9 +176,12 @@ fn methods_report_the_line_they_stand_on() {
     report_their_lines(&cases);
 }
 
+/// The line of the list, what is wrong, and what builds it.
+type Wrong = (u32, &'static str, fn(&Builder));
+
 /// Each builds one mistake, which is reported at its line: the one behind that of the row before.
 #[track_caller]
-fn report_their_lines(cases: &[(u32, &str, fn(&Builder))]) {
+fn report_their_lines(cases: &[Wrong]) {
     for (row, (line, what, build)) in (1..).zip(cases) {
         let b = Builder::new();
         build(&b);
