@@ -1,7 +1,6 @@
 //! Optimisers and clips under gradients far out: a step past a gradient whose square no number holds is the step that
 //! arithmetic without bounds would take, states stay finite, and what is not a number stays visible.
 
-#[allow(dead_code)]
 mod common;
 
 use common::running::{options, run};

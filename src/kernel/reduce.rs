@@ -178,9 +178,9 @@ unsafe fn over<T: Real, F: Fold<T>>(x: *const T, y: &mut [T], Extent { outer, re
 #[inline(always)]
 fn line<T: Real, F: Fold<T>>(values: &[T]) -> T {
     let (whole, rest) = values.split_at(values.len() / LANES * LANES);
-    let mut total = rest.iter().fold(F::start(), |total, &value| F::gather(total, value));
+    let tail = rest.iter().fold(F::start(), |total, &value| F::gather(total, value));
     if whole.is_empty() {
-        return F::finish(total);
+        return F::finish(tail);
     }
     let mut totals = [F::start(); LANES];
     for block in whole.chunks(LANES * F::BLOCK) {
@@ -197,8 +197,7 @@ fn line<T: Real, F: Fold<T>>(values: &[T]) -> T {
             totals[lane] = F::merge(totals[lane], totals[lane + width]);
         }
     }
-    total = F::merge(totals[0], total);
-    F::finish(total)
+    F::finish(F::merge(totals[0], tail))
 }
 
 /// Rows of a matrix that are to be joined.

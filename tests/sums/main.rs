@@ -1,7 +1,6 @@
 //! Sums keep their digits: in every layout, of every kind of data, by every instruction set; and have the same bits for any
 //! number of threads.
 
-#[allow(dead_code)]
 #[path = "../common/mod.rs"]
 mod common;
 mod norms;

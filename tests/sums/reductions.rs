@@ -204,7 +204,9 @@ fn infinities_and_nan_come_through() {
         values
     };
     let (inf, nan) = (f64::INFINITY, f64::NAN);
-    let cases: [(&[(usize, f64)], [f64; 4]); 5] = [
+    // Values by row, and the sum, the largest, the least and the product.
+    type Special<'a> = (&'a [(usize, f64)], [f64; 4]);
+    let cases: [Special<'_>; 5] = [
         (&[(3, inf)], [inf, inf, 0.5, inf]),
         (&[(3, -inf)], [-inf, 0.5, -inf, -inf]),
         (&[(3, inf), (70, -inf)], [nan, inf, -inf, -inf]),

@@ -62,7 +62,7 @@ unsafe fn by_pieces<T: Real>(
         // SAFETY: the caller's: a bias has an element for each column.
         unsafe {
             if !finish.bias.is_null() {
-                value = value + finish.bias.add(v).read();
+                value += finish.bias.add(v).read();
             }
             let value = if finish.relu && value < T::ZERO { T::ZERO } else { value };
             c.add((row + r) * c_stride + column + v).write(value);

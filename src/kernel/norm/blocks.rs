@@ -46,16 +46,21 @@ impl<S: Simd, T: Real, F, const N: usize, const GATED: bool> Terms<S, T, F, N, G
     {
         // SAFETY: the caller's.
         unsafe {
-            let mut sums = self.stretch(simd, 0..rows.min(STRETCH));
-            if rows <= STRETCH {
-                return sums;
-            }
-            let mut totals = [[[T::Total::of(T::ZERO); LANES]; K]; N];
-            for first in (STRETCH..rows).step_by(STRETCH) {
-                gather::<S, T, K, N>(&mut totals, &sums);
-                sums = self.stretch(simd, first..rows.min(first + STRETCH));
-            }
-            gather::<S, T, K, N>(&mut totals, &sums);
+            let mut totals = None;
+            let mut first = 0;
+            let mut sums = loop {
+                // One place that calls it: it is compiled into its callers.
+                let sums = self.stretch(simd, first..rows.min(first + STRETCH));
+                if rows <= STRETCH {
+                    return sums;
+                }
+                gather::<S, T, K, N>(totals.get_or_insert([[[T::Total::of(T::ZERO); LANES]; K]; N]), &sums);
+                first += STRETCH;
+                if first >= rows {
+                    break sums;
+                }
+            };
+            let Some(totals) = totals else { return sums };
             for (sum, totals) in sums.iter_mut().flatten().zip(totals.iter().flatten()) {
                 let lanes = totals.map(|total| total.rounded());
                 *sum = T::load::<S>(lanes.as_ptr());

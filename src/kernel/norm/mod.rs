@@ -170,7 +170,7 @@ fn vectors<T>(scratch: &mut [T], width: usize) -> [&mut [T]; BATCH_NORM_SCRATCH]
 
 #[inline(always)]
 fn is_finite<T: Real>(value: T) -> bool {
-    value - value == T::ZERO
+    value.abs() < T::from_f64(f64::INFINITY)
 }
 
 pub(crate) struct GradOperands<'a, T> {
