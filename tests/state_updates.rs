@@ -6,11 +6,11 @@ mod common;
 use common::config;
 use common::running::{SETS, options};
 use common::stateful::{Stateful, float_of};
-use foldgrad::exec::Executable;
-use foldgrad::ir::{Bindings, Symbol};
+use foldgrad::exec::{Executable, Options};
+use foldgrad::ir::{Bindings, Shape, Symbol};
 use foldgrad::plan::Port;
 use foldgrad::reference::{Array, Number, interpret};
-use foldgrad::{DType, Graph, Tensor};
+use foldgrad::{Builder, DType, Expr, Graph, Tensor};
 use indexmap::IndexMap;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::cell::Cell;
@@ -50,7 +50,7 @@ fn check(seed: u64, in_place: &Cell<usize>) -> Result<(), String> {
     let mut trial = Stateful::of(seed, float);
     let (threads, set) = ([1, 2, 3, 8][(seed >> 8) as usize % 4], SETS[(seed >> 16) as usize % 3]);
     let holds_state = (seed >> 24) % 2 == 0;
-    let options = foldgrad::exec::Options { holds_state, ..options(set, threads, true) };
+    let options = Options { holds_state, ..options(set, threads, true) };
     let bindings = Bindings::from([(Symbol::new("n"), trial.rows)]);
     let mut run =
         Executable::with(trial.graph.clone(), &bindings, &options).map_err(|error| format!("not planned: {error}"))?;
@@ -105,4 +105,54 @@ fn random_graphs_update_their_states_as_the_reference_does() {
         panic!("{failure}");
     }
     assert!(in_place.get() > cases / 2, "states were written in place {} times in {cases} graphs", in_place.get());
+}
+
+/// A value that reads a next value by a kernel that is no map.
+type Reader = for<'b> fn(Expr<'b>, Expr<'b>) -> Expr<'b>;
+
+/// Each has two steps that write one buffer, or one that a map behind the line must not overtake.
+const READERS: [(&str, Reader); 12] = [
+    ("padding with it", |x, next| x.pad(0, 1, 1, 0, next.slice(0, 0..1).reshape(Shape::scalar()))),
+    ("padding it", |x, next| next.pad(0, 1, 2, 1, x.mean_all())),
+    ("padding it with itself", |_, next| next.pad(0, 2, 1, 0, next.mean_all())),
+    ("a join with it in front", |x, next| x.builder().concat(&[next, x], 0)),
+    ("a join with it behind", |x, next| x.builder().concat(&[x, next], 0)),
+    ("its transpose, packed", |_, next| next.reshape([10, 20]).transpose(&[1, 0]).reshape([200]).exp()),
+    ("its sum", |x, next| x * next.sum(&[0]).broadcast_to(x.shape())),
+    ("a product with it", |x, next| x.reshape([1, 200]).dot(next.reshape([200, 1]))),
+    ("a product of it with itself", |_, next| next.reshape([20, 10]).dot(next.reshape([10, 20]))),
+    ("its largest element's place", |x, next| next.reshape([20, 10]).arg_max(1).cast(x.dtype())),
+    ("a softmax of it", |_, next| next.softmax(0)),
+    ("batch statistics of it", |x, next| {
+        let one = x.slice(0, 0..10);
+        next.reshape([20, 10]).batch_norm_train(one, one * 0.5, 1, 1e-3).y
+    }),
+];
+
+#[test]
+fn whatever_reads_a_next_value_reads_all_of_it() {
+    for (what, reader) in READERS {
+        for (threads, holds_state) in [(1, false), (2, true), (3, false), (8, true)] {
+            let g = Builder::new();
+            let (x, w) = (g.input("x", DType::F64, [200]), g.state("w", DType::F64, [200]));
+            let next = w * 0.5 + 1.0;
+            g.update(w, next);
+            g.output("y", reader(x, next));
+            let graph = g.finish().unwrap();
+            let values =
+                |from: f64| Tensor::from_f64(DType::F64, [200], (0..200).map(|i| (from + f64::from(i)).sin())).unwrap();
+            let (x, mut states) = (values(0.5), [values(3.0)]);
+            let options = Options { holds_state, ..options(SETS[0], threads, true) };
+            let mut run = Executable::with(graph.clone(), &Bindings::new(), &options).unwrap();
+            run.plan().verify().unwrap();
+            for step in 0..2 {
+                let feeds = [("x", &x), ("w", &states[0])].map(|(name, tensor)| (name.to_owned(), tensor.clone()));
+                let [outputs, updates] = reference::<f64>(&graph, &feeds.into_iter().collect()).unwrap();
+                run.run(&[&x], &mut states).unwrap();
+                let what = format!("{what}, {threads} threads, step {step}");
+                close(&what, &run.output_tensor(0).unwrap(), &outputs["y"], 1e-12).unwrap();
+                close(&what, &states[0], &updates["w"], 1e-12).unwrap();
+            }
+        }
+    }
 }

@@ -3,6 +3,7 @@
 #[path = "ir/graphs.rs"]
 mod graphs;
 
+use foldgrad::plan::PLAN_CHECKS;
 use foldgrad::{Builder, DType, Graph, ir};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -64,5 +65,8 @@ fn the_published_list_is_the_real_one() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ARCHITECTURE.md")).unwrap();
     let published: Vec<&str> = page.lines().filter(|line| line.starts_with("| V")).collect();
     let real: Vec<String> = ir::CHECKS.iter().map(|check| format!("| {} | {} |", check.label, check.about)).collect();
+    assert_eq!(published, real);
+    let published: Vec<&str> = page.lines().filter(|line| line.starts_with("| P")).collect();
+    let real: Vec<String> = PLAN_CHECKS.iter().map(|check| format!("| {} | {} |", check.label, check.about)).collect();
     assert_eq!(published, real);
 }
