@@ -117,6 +117,27 @@ fn apart(report: &mut Report<'_>, index: usize) {
     }
 }
 
+/// Whether a kernel writes over an operand that it does not read element for element.
+fn overwrites_operands(plan: &Plan, kind: &StepKind, touched: &[Touch]) -> bool {
+    let is_operand = |buffer: BufferId| match kind {
+        StepKind::Map(_) => false,
+        StepKind::GemmMap(fused) => [fused.gemm.a.buffer, fused.gemm.b.buffer].contains(&buffer),
+        _ => true,
+    };
+    let span = |touch: &Touch| {
+        let (space, ranges) = bytes(plan, touch);
+        ranges.map(|range| (space, range)).collect::<Vec<_>>()
+    };
+    let mut written: Vec<_> = touched.iter().filter(|touch| touch.writes).flat_map(span).collect();
+    written.sort_unstable_by_key(|(space, range)| (*space, range.start));
+    let meets = |(space, range): (Space, Range<usize>)| {
+        // Results of a kernel are apart, so the ends are in the order of the starts.
+        let first = written.partition_point(|(of, with)| (*of, with.end) <= (space, range.start));
+        written.get(first).is_some_and(|(of, with)| *of == space && with.start < range.end)
+    };
+    touched.iter().filter(|touch| !touch.writes && is_operand(touch.buffer)).flat_map(span).any(meets)
+}
+
 /// Where a touch lies, in bytes.
 fn bytes(plan: &Plan, touch: &Touch) -> (Space, impl Iterator<Item = Range<usize>>) {
     let buffer = &plan.buffers[touch.buffer];
@@ -181,7 +202,7 @@ impl Memory {
                 }
             }
         }
-        if self.overwrites_operands(plan, &step.kind, &touched) {
+        if overwrites_operands(plan, &step.kind, &touched) {
             report.fault(IN_PLACE, format!("{} overwrites what it reads", report.step(at)));
         }
         for touch in touched.iter().filter(|touch| touch.writes) {
@@ -209,27 +230,6 @@ impl Memory {
                 self.write(space, range, holds);
             }
         }
-    }
-
-    /// Whether a kernel writes over an operand that it does not read element for element.
-    fn overwrites_operands(&self, plan: &Plan, kind: &StepKind, touched: &[Touch]) -> bool {
-        let is_operand = |buffer: BufferId| match kind {
-            StepKind::Map(_) => false,
-            StepKind::GemmMap(fused) => [fused.gemm.a.buffer, fused.gemm.b.buffer].contains(&buffer),
-            _ => true,
-        };
-        let span = |touch: &Touch| {
-            let (space, ranges) = bytes(plan, touch);
-            ranges.map(|range| (space, range)).collect::<Vec<_>>()
-        };
-        let mut written: Vec<_> = touched.iter().filter(|touch| touch.writes).flat_map(span).collect();
-        written.sort_unstable_by_key(|(space, range)| (*space, range.start));
-        let meets = |(space, range): (Space, Range<usize>)| {
-            // Results of a kernel are apart, so the ends are in the order of the starts.
-            let first = written.partition_point(|(of, with)| (*of, with.end) <= (space, range.start));
-            written.get(first).is_some_and(|(of, with)| *of == space && with.start < range.end)
-        };
-        touched.iter().filter(|touch| !touch.writes && is_operand(touch.buffer)).flat_map(span).any(meets)
     }
 
     /// Whether memory holds these elements of a buffer.

@@ -180,9 +180,8 @@ impl Walk {
     }
 
     fn map(&mut self, map: &MapCode, without: Option<usize>, runs: &[Runs]) {
-        for (index, input) in map.inputs.iter().enumerate().filter(|&(index, _)| Some(index) != without) {
+        for (_, input) in map.inputs.iter().enumerate().filter(|&(index, _)| Some(index) != without) {
             let at = |range: Range<usize>| range.start + input.offset..range.end + input.offset;
-            let _ = index;
             let ranges: Vec<_> = runs.iter().flat_map(|runs| of_pattern(input.pattern, runs.ranges())).collect();
             self.read(input.buffer, ranges.into_iter().map(at).collect());
         }
