@@ -363,7 +363,7 @@ fn an_example_that_is_no_number_has_no_score() {
     trainer.evaluate(&examples(600, DType::F32, None)).unwrap();
     let bad = examples(600, DType::F32, Some(f64::NAN));
     let error = trainer.evaluate(&bad).unwrap_err().to_string();
-    assert_eq!(error, "the evaluation has no result: among examples 0 to 255, `input` of example 5 holds NaN");
+    assert_eq!(error, "the evaluation has no result: among examples 0 to 255, `input_layer` of example 5 holds NaN");
     // In training, too, it is the data that is to blame.
     let fit = Fit::new().batch_size(16).order(Order::AsGiven).validation(bad).silent();
     let error = trainer.fit(&examples(32, DType::F32, None), &fit).unwrap_err().to_string();

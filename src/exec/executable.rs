@@ -160,8 +160,9 @@ pub struct Executable {
     // Outputs that must be finite before state changes.
     guards: Vec<usize>,
     guards_updates: bool,
-    // What is known of the states, if anything.
-    ranges: Option<Vec<Range>>,
+    // What is known of the states, as long as no one else has them.
+    ranges: Vec<Range>,
+    knows_states: bool,
     // The states before a commit that may have to be taken back.
     copy: Vec<u8>,
     held: Option<Held>,
@@ -226,7 +227,8 @@ impl Executable {
             state_buffers,
             guards: Vec::new(),
             guards_updates: false,
-            ranges: None,
+            ranges: Vec::new(),
+            knows_states: false,
             copy: Vec::new(),
             graph,
             plan,
@@ -274,7 +276,7 @@ impl Executable {
             }
         }
         // Nothing is known of states that come from outside.
-        self.ranges = None;
+        self.knows_states = false;
         self.go(feeds).map_err(|stopped| stopped.because(self, feeds, states))
     }
 
@@ -305,7 +307,7 @@ impl Executable {
         let held = self.held.as_mut().ok_or(RunError::NotHolding)?;
         // SAFETY: the states were checked against this plan.
         unsafe { held.load(&self.plan, states) };
-        self.ranges = None;
+        self.knows_states = false;
         Ok(())
     }
 

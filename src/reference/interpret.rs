@@ -69,10 +69,20 @@ pub struct Evaluation<S> {
 /// The most elements that are held in memory at once: a graph may name shapes that no memory can hold.
 pub(crate) const MOST_ELEMENTS: usize = 1 << 28;
 
-/// How many more elements may be held.
-struct Room(usize);
+/// As many of the values of a whole graph, 16 GiB in f64.
+const MOST_VALUES: usize = 1 << 31;
+
+/// How many more elements may be held, of how many.
+struct Room {
+    left: usize,
+    limit: usize,
+}
 
 impl Room {
+    fn of(limit: usize) -> Room {
+        Room { left: limit, limit }
+    }
+
     /// Takes the room of results of these types, before they are made.
     fn admit(&mut self, types: &[TensorType], bindings: &Bindings) -> Result<(), EvalError> {
         for ty in types {
@@ -80,8 +90,8 @@ impl Room {
             // An empty shape may have sizes whose product overflows; loops and strides are products of them.
             let countable = shape.iter().try_fold(1usize, |all, &size| all.checked_mul(size.max(1)));
             let elements = countable.map(|_| shape.iter().product::<usize>());
-            let left = elements.and_then(|elements| self.0.checked_sub(elements));
-            self.0 = left.ok_or_else(|| EvalError::TooLarge { ty: Box::new(ty.clone()), limit: MOST_ELEMENTS })?;
+            let left = elements.and_then(|elements| self.left.checked_sub(elements));
+            self.left = left.ok_or_else(|| EvalError::TooLarge { ty: Box::new(ty.clone()), limit: self.limit })?;
         }
         Ok(())
     }
@@ -114,13 +124,21 @@ fn run<S: Number>(
     feeds: &IndexMap<String, Array<S>>,
     live: &[bool],
 ) -> Result<Vec<Vec<Array<S>>>, EvalError> {
+    run_within(graph, feeds, live, &mut Room::of(MOST_VALUES))
+}
+
+fn run_within<S: Number>(
+    graph: &Graph,
+    feeds: &IndexMap<String, Array<S>>,
+    live: &[bool],
+    room: &mut Room,
+) -> Result<Vec<Vec<Array<S>>>, EvalError> {
     if let Some(name) = feeds.keys().find(|name| graph.input(name).is_none()) {
         let known = graph.inputs().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         return Err(EvalError::UnknownInput { name: name.clone(), known });
     }
     let bindings = bind(graph, feeds.iter().map(|(name, array)| (name.as_str(), array.shape())))?;
     let mut values: Vec<Vec<Array<S>>> = Vec::with_capacity(graph.len());
-    let mut room = Room(MOST_ELEMENTS);
     for (id, node) in graph.nodes() {
         if !live[id.index()] {
             values.push(Vec::new());
@@ -145,7 +163,7 @@ fn run<S: Number>(
         let operands: Vec<&Array<S>> =
             node.operands().iter().map(|operand| &values[operand.node.index()][operand.output as usize]).collect();
         room.admit(node.types(), &bindings)?;
-        values.push(eval_within(&node.op, &operands, node.types(), &bindings, &mut room)?);
+        values.push(eval_within(&node.op, &operands, node.types(), &bindings, room)?);
     }
     Ok(values)
 }
@@ -186,7 +204,7 @@ pub(crate) fn eval_op<S: Number>(
     types: &[TensorType],
     bindings: &Bindings,
 ) -> Result<Vec<Array<S>>, EvalError> {
-    eval_within(op, operands, types, bindings, &mut Room(MOST_ELEMENTS))
+    eval_within(op, operands, types, bindings, &mut Room::of(MOST_ELEMENTS))
 }
 
 /// Evaluates one op whose results have their room, the values within its expansion in what is left.
@@ -243,7 +261,7 @@ fn eval_expansion<S: Number>(
         Ok(graph) => graph,
         Err(errors) => unreachable!("an expansion is well typed wherever its op is: law L1\n{errors}"),
     };
-    let left = room.0;
+    let left = room.left;
     let mut values: Vec<Vec<Array<S>>> = Vec::with_capacity(graph.len());
     for (id, node) in graph.nodes() {
         let results = match &node.op {
@@ -258,10 +276,32 @@ fn eval_expansion<S: Number>(
         values.push(results);
     }
     // What is within is dropped here; the results have their room already.
-    room.0 = left;
+    room.left = left;
     Ok(results.iter().map(|value| values[value.node.index()][value.output as usize].clone()).collect())
 }
 
 fn input_slot(graph: &Graph, id: NodeId) -> usize {
     graph.inputs().position(|(_, input)| input == id).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::DType;
+    use crate::reference::Dense;
+
+    /// Each value fits, but not all of them at once.
+    #[test]
+    fn what_is_held_at_once_is_counted() {
+        let b = Builder::new();
+        let x = b.input("x", DType::Bool, [1 << 6]);
+        let halved = (1..5).fold(x, |x, i| x.reshape([1 << i, 1 << (6 - i)]));
+        b.output("y", halved);
+        let graph = b.finish().unwrap();
+        let x = Array::Bool(Dense { shape: vec![1 << 6], data: vec![true; 1 << 6] });
+        let feeds = IndexMap::from([("x".to_owned(), x)]);
+        let found = |most| run_within::<f64>(&graph, &feeds, &vec![true; graph.len()], &mut Room::of(most)).map(drop);
+        assert_eq!(found(5 << 6), Ok(()));
+        assert!(matches!(found((5 << 6) - 1), Err(EvalError::TooLarge { limit: 319, .. })));
+    }
 }

@@ -41,10 +41,10 @@ fn values_that_no_memory_holds_are_errors() {
         ("dot", |_, x| x.broadcast_to([1 << 20]).dot_general(x.broadcast_to([1 << 20]), (&[], &[]), (&[], &[]))),
         ("concat", |b, x| {
             let part = x.broadcast_to([1, 1 << 20]).reshape([1 << 20]);
-            b.concat(&vec![part; 1 << 9], 0)
+            b.concat(&vec![part; 1 << 12], 0)
         }),
         ("a sum of a huge value", |_, x| x.broadcast_to([HUGE]).tanh().sum_all()),
-        ("a composite", |_, x| x.broadcast_to([1 << 30]).silu()),
+        ("a composite", |_, x| x.broadcast_to([1 << 32]).silu()),
     ];
     for (what, make) in makes {
         match evaluated(make) {
@@ -54,19 +54,6 @@ fn values_that_no_memory_holds_are_errors() {
     }
     // An empty value needs no memory, however long its other axes are.
     assert_eq!(evaluated(|_, x| x.broadcast_to([HUGE, 0])), Ok(()));
-}
-
-/// Each value fits, but not all of them at once.
-#[test]
-fn what_is_held_at_once_is_counted() {
-    let b = Builder::new();
-    let x = b.input("x", DType::Bool, [1 << 26]);
-    let halved = (1..5).fold(x, |x, i| x.reshape([1 << i, 1 << (26 - i)]));
-    b.output("y", halved);
-    let feeds =
-        IndexMap::from([("x".to_owned(), Array::Bool(Dense { shape: vec![1 << 26], data: vec![true; 1 << 26] }))]);
-    let found = interpret::<f64>(&b.finish().unwrap(), &feeds).map(drop);
-    assert!(matches!(found, Err(EvalError::TooLarge { .. })), "{found:?}");
 }
 
 #[test]

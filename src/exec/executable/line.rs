@@ -9,7 +9,7 @@ use crate::ir::{DType, Tensor};
 use crate::kernel::reduce::{Extent, reduce};
 use crate::kernel::{Level, Real};
 use crate::ops::Reduction;
-use crate::plan::{Buffer, BufferId, Step, StepKind, Storage};
+use crate::plan::{Buffer, Step, StepKind, Storage};
 use std::sync::atomic::AtomicU8;
 
 /// Why a run ended before it changed state.
@@ -97,17 +97,16 @@ impl Executable {
     pub(super) fn launch(&mut self) -> Result<(), Stopped> {
         self.workers.reset();
         self.notes.reset();
-        if self.guards_updates && self.ranges.is_none() {
-            self.ranges = Some(self.measure_states());
+        if self.guards_updates && !self.knows_states {
+            self.measure_states();
         }
         match self.pass(Part::Whole) {
             Outcome::Passed => {
-                // What is known of the states after an unguarded run is nothing.
-                let known = self.ranges.take().filter(|_| self.guards_updates);
-                self.ranges = known.map(|mut ranges| {
-                    ranges.clone_from_slice(&self.workers.first().bounds.states);
-                    ranges
-                });
+                // After an unguarded run nothing is known of the states.
+                self.knows_states = self.guards_updates;
+                if self.knows_states {
+                    self.ranges.clone_from_slice(&self.workers.first().bounds.states);
+                }
                 Ok(())
             }
             Outcome::NotFinite => Err(self.stopped()),
@@ -125,7 +124,7 @@ impl Executable {
             level: self.level,
             part,
             guards: &self.guards,
-            states: self.ranges.as_deref().filter(|_| self.guards_updates),
+            states: self.guards_updates.then_some(&self.ranges),
             outcome: AtomicU8::new(Outcome::Passed as u8),
             record: self.record,
             #[cfg(test)]
@@ -169,14 +168,13 @@ impl Executable {
             self.copy.extend_from_slice(unsafe { std::slice::from_raw_parts(state, bytes) });
         }
         self.pass(Part::Commit);
-        let ranges = self.measure_states();
+        self.measure_states();
         let overflowed =
             self.workers.iter_mut().fold(false, |any, worker| any | std::mem::take(&mut worker.overflowed));
-        let bad = self.plan.watch.written.iter().copied().find(|&state| ranges[state].if_finite().is_none());
+        let bad = self.plan.watch.written.iter().copied().find(|&state| self.ranges[state].if_finite().is_none());
         let product = |step: &Step| matches!(step.kind, StepKind::GemmMap(_));
         let product = self.plan.steps.iter().position(product).filter(|_| overflowed);
         let Some(bad) = bad.or(product.map(|step| self.written_by(step))) else {
-            self.ranges = Some(ranges);
             return Ok(());
         };
         let mut from = 0;
@@ -185,7 +183,7 @@ impl Executable {
             unsafe { std::ptr::copy_nonoverlapping(self.copy[from..].as_ptr(), state, bytes) };
             from += bytes;
         }
-        self.left = Left::Nothing;
+        (self.left, self.knows_states) = (Left::Nothing, false);
         Err(Stopped::Update { state: self.plan.states[bad].name.clone() })
     }
 
@@ -200,12 +198,15 @@ impl Executable {
         self.plan.steps[step..].iter().find_map(writes).unwrap_or(0)
     }
 
-    fn measure_states(&self) -> Vec<Range> {
-        let range = |&buffer: &BufferId| {
+    /// Looks at all states.
+    fn measure_states(&mut self) {
+        let Executable { ranges, state_buffers, plan, pointers, level, .. } = self;
+        ranges.clear();
+        ranges.extend(state_buffers.iter().map(|&buffer| {
             // SAFETY: a state is readable over its planned size, and no run is on its way.
-            unsafe { range_of(self.level, &self.plan.buffers[buffer], self.pointers.0[buffer]) }
-        };
-        self.state_buffers.iter().map(range).collect()
+            unsafe { range_of(*level, &plan.buffers[buffer], pointers.0[buffer]) }
+        }));
+        self.knows_states = true;
     }
 }
 

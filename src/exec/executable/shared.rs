@@ -109,7 +109,7 @@ impl Executable {
     }
 
     fn launch_shared(&mut self) -> Result<(), RunError> {
-        self.ranges = None;
+        self.knows_states = false;
         self.launch().map_err(Stopped::without_cause)
     }
 }

@@ -5,7 +5,7 @@ use super::{IN_PLACE, INSIDE, LAYOUTS, LINE, PHASES, Report, SCRATCH, SHARES, ST
 use crate::ir::DType;
 use crate::plan::memory::{ALIGNMENT, CHUNK_BYTES, GEMM_SCRATCH};
 use crate::plan::step::{Gemm, MapCode, Method, Slot};
-use crate::plan::{Buffer, BufferId, Pattern, Step, StepKind, Storage};
+use crate::plan::{BATCH_NORM_SCRATCH, Buffer, BufferId, Pattern, Step, StepKind, Storage};
 use std::collections::HashSet;
 
 pub(super) fn check(report: &mut Report<'_>) {
@@ -196,8 +196,9 @@ fn scratch(kind: &StepKind) -> usize {
             let window = fused.window[0].min(fused.gemm.m) * columns.min(fused.gemm.n) * size;
             of_map(&fused.map) + window + GEMM_SCRATCH * size
         }
-        StepKind::BatchNormTrain { dtype, extent, .. } => extent[1] * dtype.size(),
-        StepKind::BatchNormGrad { dtype, extent, .. } => 4 * extent[1] * dtype.size(),
+        StepKind::BatchNormTrain { dtype, extent, .. } | StepKind::BatchNormGrad { dtype, extent, .. } => {
+            BATCH_NORM_SCRATCH * extent[1] * dtype.size()
+        }
         _ => 0,
     }
 }
