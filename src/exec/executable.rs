@@ -160,6 +160,8 @@ pub struct Executable {
     // Outputs that must be finite before state changes.
     guards: Vec<usize>,
     guards_updates: bool,
+    // For each feed, what its magnitudes are not above, where someone vouches for that.
+    vouched: Vec<Option<f64>>,
     // What is known of the states, as long as no one else has them.
     ranges: Vec<Range>,
     knows_states: bool,
@@ -227,6 +229,7 @@ impl Executable {
             state_buffers,
             guards: Vec::new(),
             guards_updates: false,
+            vouched: vec![None; plan.feeds.len()],
             ranges: Vec::new(),
             knows_states: false,
             copy: Vec::new(),

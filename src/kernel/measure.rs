@@ -3,15 +3,16 @@
 use super::map::Stretches;
 use super::{Level, Real};
 
-/// Independent partial results, so that the loop fills vector registers.
+/// Independent partial results, so that the loop fills vector registers: many for long stretches, few for their ends.
 const LANES: usize = 64;
+const FEW: usize = 16;
 
 /// The largest `|xᵢ|` over these elements; 0 of none, NaN if one is NaN.
 ///
 /// # Safety
 /// `x` is readable over the stretches.
 pub(crate) unsafe fn measure<T: Real>(level: Level, x: *const T, stretches: Stretches) -> T {
-    let mut largest = T::ZERO.ordered();
+    let mut lanes = [T::ZERO.ordered(); LANES];
     level.vectorise(
         #[inline(always)]
         || {
@@ -20,25 +21,31 @@ pub(crate) unsafe fn measure<T: Real>(level: Level, x: *const T, stretches: Stre
                 let values = unsafe {
                     std::slice::from_raw_parts(x.add(stretches.first + stretch * stretches.stride), stretches.len)
                 };
-                largest = largest.max(largest_of(values));
+                take_in(&mut lanes, values);
             }
         },
     );
-    T::of_ordered(largest)
+    T::of_ordered(lanes.into_iter().max().unwrap_or(T::ZERO.ordered()))
 }
 
 #[inline(always)]
-fn largest_of<T: Real>(values: &[T]) -> T::Ordered {
-    let mut lanes = [T::ZERO.ordered(); LANES];
-    let chunks = values.chunks_exact(LANES);
-    let rest = chunks.remainder().iter().map(|value| value.ordered()).max();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = (*lane).max(value.ordered());
-        }
+fn take_in<T: Real>(lanes: &mut [T::Ordered; LANES], values: &[T]) {
+    let (long, rest) = values.as_chunks::<LANES>();
+    long.iter().for_each(|chunk| take::<T, LANES>(lanes, chunk));
+    rest.as_chunks::<FEW>().0.iter().for_each(|chunk| take::<T, FEW>(lanes, chunk));
+    // What is left, with elements before it: to look at one twice changes nothing.
+    match values.last_chunk::<FEW>() {
+        Some(end) => take::<T, FEW>(lanes, end),
+        None => values.iter().for_each(|value| lanes[0] = lanes[0].max(value.ordered())),
     }
-    let largest = lanes.into_iter().max().unwrap_or(T::ZERO.ordered());
-    rest.map_or(largest, |rest| rest.max(largest))
+}
+
+/// A number of elements that is known to the compiler: a few instructions.
+#[inline(always)]
+fn take<T: Real, const N: usize>(lanes: &mut [T::Ordered; LANES], values: &[T; N]) {
+    for lane in 0..N {
+        lanes[lane] = lanes[lane].max(values[lane].ordered());
+    }
 }
 
 #[cfg(test)]

@@ -61,6 +61,14 @@ impl Samples {
         Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Bytes { bytes, divisor }) }.counted()
     }
 
+    /// What no magnitude is above, where that is known without looking: bytes have a largest.
+    pub(super) fn bound(&self) -> Option<f64> {
+        match *self.data {
+            Data::Bytes { divisor, .. } => Some(f64::from(u8::MAX) / divisor.abs()),
+            Data::Values(_) => None,
+        }
+    }
+
     /// Refuses more examples than batches can name.
     fn counted(self) -> Result<Samples, TrainError> {
         if u32::try_from(self.len).is_ok() {

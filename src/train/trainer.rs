@@ -128,8 +128,9 @@ impl Compiled {
     }
 
     fn gather(&mut self, sources: &[&Samples], rows: &[u32]) {
-        for (source, tensor) in sources.iter().zip(&mut self.batch) {
+        for (feed, (source, tensor)) in sources.iter().zip(&mut self.batch).enumerate() {
             source.gather(rows, tensor, self.run.plan().threads());
+            self.run.vouch(feed, source.bound());
         }
     }
 }
