@@ -56,7 +56,9 @@ impl Bounds {
     pub fn prove(&mut self, line: &Line<'_>, glance: impl Fn(BufferId) -> Range) -> Outcome {
         let Line { plan, notes, states } = *line;
         for (slot, &buffer) in plan.watch.measured.iter().enumerate() {
-            self.buffers[buffer] = Range::around_zero(notes.largest(slot));
+            // A bound of magnitudes may be infinite where they are not.
+            let noted = Range::around_zero(notes.largest(slot));
+            self.buffers[buffer] = noted.if_finite().unwrap_or_else(|| glance(buffer));
         }
         for &buffer in &plan.watch.glanced {
             self.buffers[buffer] = glance(buffer);

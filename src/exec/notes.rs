@@ -3,38 +3,43 @@
 use crate::plan::Plan;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The largest magnitude of each watched buffer, as far as each worker has seen it.
+/// Numbers on two cache lines, which are fetched together.
+const NUMBERS: usize = 16;
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Lines([AtomicU64; NUMBERS]);
+
+/// What no magnitude of each watched buffer is above, as far as each worker has seen it.
 #[derive(Debug)]
 pub(super) struct Notes {
-    // The bits of `f64` magnitudes, whose order is that of the numbers, NaN above them all.
-    rows: Vec<AtomicU64>,
-    stride: usize,
+    // The bits of `f64` magnitudes, whose order is that of the numbers, NaN above them all. A row a worker.
+    rows: Vec<Lines>,
+    // Of each row.
+    lines: usize,
 }
-
-/// Numbers on two cache lines, which are fetched together.
-const LINES: usize = 16;
 
 impl Notes {
     pub fn new(plan: &Plan) -> Notes {
-        let stride = plan.watch.measured.len().next_multiple_of(LINES);
-        Notes { rows: (0..stride * plan.threads()).map(|_| AtomicU64::new(0)).collect(), stride }
+        let lines = plan.watch.measured.len().div_ceil(NUMBERS);
+        Notes { rows: (0..lines * plan.threads()).map(|_| Lines::default()).collect(), lines }
     }
 
     /// Before a run, while no worker is in one.
     pub fn reset(&mut self) {
-        self.rows.iter_mut().for_each(|note| *note.get_mut() = 0);
+        self.rows.iter_mut().flat_map(|lines| &mut lines.0).for_each(|note| *note.get_mut() = 0);
     }
 
     /// Takes in a magnitude that this worker has found.
     pub fn note(&self, worker: usize, slot: usize, magnitude: f64) {
-        let note = &self.rows[worker * self.stride + slot];
+        let note = &self.rows[worker * self.lines + slot / NUMBERS].0[slot % NUMBERS];
         // Only this worker writes it, and a phase ends before others read it.
         note.store(note.load(Ordering::Relaxed).max(magnitude.to_bits()), Ordering::Relaxed);
     }
 
-    /// The largest magnitude that any worker has found, NaN if one has found that.
+    /// The largest magnitude that any worker has noted, NaN if one has noted that.
     pub fn largest(&self, slot: usize) -> f64 {
-        let column = self.rows.iter().skip(slot).step_by(self.stride.max(1));
-        f64::from_bits(column.map(|note| note.load(Ordering::Relaxed)).max().unwrap_or(0))
+        let rows = self.rows.iter().skip(slot / NUMBERS).step_by(self.lines.max(1));
+        f64::from_bits(rows.map(|lines| lines.0[slot % NUMBERS].load(Ordering::Relaxed)).max().unwrap_or(0))
     }
 }

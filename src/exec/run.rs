@@ -13,7 +13,7 @@ use crate::kernel::map::{self, MapMemory, Origin, Stretches};
 use crate::kernel::measure::measure;
 use crate::kernel::norm::{self, Window};
 use crate::kernel::{Level, Real, index, reduce};
-use crate::plan::{BATCH_NORM_SCRATCH, BufferId, Gemm, MapCode, Plan, Split, Step, StepKind, Storage};
+use crate::plan::{BATCH_NORM_SCRATCH, BufferId, Gemm, MapCode, NoteSlots, Plan, Split, Step, StepKind, Storage};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
@@ -122,7 +122,10 @@ impl Run<'_> {
             }
             None => Outcome::Passed,
         };
-        self.outcome.store(outcome as u8, Ordering::Relaxed);
+        // What the others read of the run lies on the same cache line, so it is left alone as a rule.
+        if outcome != Outcome::Passed {
+            self.outcome.store(outcome as u8, Ordering::Relaxed);
+        }
         outcome == Outcome::Passed
     }
 
@@ -239,8 +242,8 @@ impl Run<'_> {
                     let scratch = own.scratch();
                     by_type(
                         *dtype,
-                        || self.batch_norm::<f32>(kind, part, scratch.cast()),
-                        || self.batch_norm::<f64>(kind, part, scratch.cast()),
+                        || self.batch_norm::<f32>(kind, part, number, scratch.cast()),
+                        || self.batch_norm::<f64>(kind, part, number, scratch.cast()),
                     );
                 }
             }
@@ -380,7 +383,7 @@ impl Run<'_> {
 
     /// # Safety
     /// As [`Run::kernel`]; `scratch` holds what the plan asked for.
-    unsafe fn batch_norm<T: Real>(&self, kind: &StepKind, part: &Share, scratch: *mut T) {
+    unsafe fn batch_norm<T: Real>(&self, kind: &StepKind, part: &Share, number: usize, scratch: *mut T) {
         let (StepKind::BatchNormTrain { extent, .. } | StepKind::BatchNormGrad { extent, .. }) = kind else { return };
         let [outer, channels, inner] = *extent;
         let range = if part.split.is_some() { part.range.clone() } else { 0..channels };
@@ -393,7 +396,14 @@ impl Run<'_> {
         // SAFETY: the caller's.
         unsafe {
             match *kind {
-                StepKind::BatchNormTrain { operands: [x, gamma, beta], results: [y, mean, var], eps, relu, .. } => {
+                StepKind::BatchNormTrain {
+                    operands: [x, gamma, beta],
+                    results: [y, mean, var],
+                    eps,
+                    relu,
+                    notes,
+                    ..
+                } => {
                     let operands = norm::TrainOperands { x: whole(x), gamma: vector(gamma), beta: vector(beta) };
                     let results = norm::TrainResults {
                         y: whole(y),
@@ -401,9 +411,10 @@ impl Run<'_> {
                         var: self.part_mut(var, range.clone(), 1),
                     };
                     let scratch = std::slice::from_raw_parts_mut(scratch, BATCH_NORM_SCRATCH * range.len());
-                    norm::batch_norm_train(self.level, operands, results, scratch, window, eps, relu);
+                    let most = norm::batch_norm_train(self.level, operands, results, scratch, window, eps, relu);
+                    self.note(number, notes, most, [vector(mean), vector(var)]);
                 }
-                StepKind::BatchNormGrad { operands, gate, results: [dx, dgamma, dbeta], eps, .. } => {
+                StepKind::BatchNormGrad { operands, gate, results: [dx, dgamma, dbeta], eps, notes, .. } => {
                     let [x, gamma, mean, var, dy, dmean, dvar] = operands;
                     let operands = norm::GradOperands {
                         x: whole(x),
@@ -421,9 +432,28 @@ impl Run<'_> {
                         dbeta: self.part_mut(dbeta, range.clone(), 1),
                     };
                     let scratch = std::slice::from_raw_parts_mut(scratch, BATCH_NORM_SCRATCH * range.len());
-                    norm::batch_norm_grad(self.level, operands, results, scratch, window, eps);
+                    let most = norm::batch_norm_grad(self.level, operands, results, scratch, window, eps);
+                    self.note(number, notes, most, [vector(dgamma), vector(dbeta)]);
                 }
                 _ => {}
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Notes what no magnitude of a kernel's first result is above, and the largest of its other two, as far as it is wanted.
+    fn note<T: Real>(&self, worker: usize, notes: NoteSlots, most: T, others: [&[T]; 2]) {
+        let [first, rest @ ..] = notes;
+        if let Some(slot) = first {
+            self.notes.note(worker, slot, most.to_f64());
+        }
+        for (slot, values) in rest.into_iter().zip(others) {
+            if let Some(slot) = slot {
+                let whole = Stretches { first: 0, len: values.len(), stride: 0, count: 1 };
+                // SAFETY: the stretch is the slice.
+                let largest = unsafe { measure(self.level, values.as_ptr(), whole) };
+                self.notes.note(worker, slot, largest.to_f64());
             }
         }
     }

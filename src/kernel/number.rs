@@ -70,6 +70,9 @@ pub(crate) trait Real:
     /// `a − b`.
     fn vector_sub<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
 
+    /// `|a|`.
+    fn vector_abs<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
+
     /// `a·b`.
     fn vector_mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
 
@@ -110,7 +113,7 @@ pub(crate) trait Real:
 }
 
 macro_rules! real {
-    ($float:ident, $total:ty, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $mul:ident, $less:ident, $select:ident,
+    ($float:ident, $total:ty, $vector:ident, $mask:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $abs:ident, $mul:ident, $less:ident, $select:ident,
      $between:ident, $index:ty, $signed:ty, $load:ident, $store:ident) => {
         impl Real for $float {
             const ZERO: $float = 0.0;
@@ -182,6 +185,11 @@ macro_rules! real {
             }
 
             #[inline(always)]
+            fn vector_abs<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+                simd.$abs(a)
+            }
+
+            #[inline(always)]
             fn vector_mul<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$mul(a, b)
             }
@@ -219,6 +227,7 @@ real!(
     mul_add_e_f32s,
     add_f32s,
     sub_f32s,
+    abs_f32s,
     mul_f32s,
     less_than_f32s,
     select_f32s,
@@ -237,6 +246,7 @@ real!(
     mul_add_e_f64s,
     add_f64s,
     sub_f64s,
+    abs_f64s,
     mul_f64s,
     less_than_f64s,
     select_f64s,

@@ -261,7 +261,18 @@ impl Lowering<'_> {
                 let r = self.results(id);
                 let (extent, eps) = (split(&x.shape, op.axis), op.eps.0);
                 let results = [r[0], r[1], r[2]];
-                self.push(id, StepKind::BatchNormTrain { operands, results, dtype: x.dtype, extent, eps, relu: false });
+                self.push(
+                    id,
+                    StepKind::BatchNormTrain {
+                        operands,
+                        results,
+                        dtype: x.dtype,
+                        extent,
+                        eps,
+                        relu: false,
+                        notes: [None; 3],
+                    },
+                );
             }
             Op::BatchNormGrad(op) => {
                 let mut buffers = [0; 7];
@@ -272,7 +283,10 @@ impl Lowering<'_> {
                 let x = self.view(operands[0]);
                 let (extent, eps) = (split(&x.shape, op.axis), op.eps.0);
                 let (operands, results, gate) = (buffers, [r[0], r[1], r[2]], None);
-                self.push(id, StepKind::BatchNormGrad { operands, gate, results, dtype: x.dtype, extent, eps });
+                self.push(
+                    id,
+                    StepKind::BatchNormGrad { operands, gate, results, dtype: x.dtype, extent, eps, notes: [None; 3] },
+                );
             }
             // Legalisation has expanded every other op.
             other => unreachable!("{} has no kernel and no expansion", other.name()),

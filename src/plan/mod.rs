@@ -41,7 +41,7 @@ pub use planned::{PlannedPhase, PlannedStep};
 pub(crate) use schedule::Phase;
 pub(crate) use split::Split;
 pub(crate) use step::{
-    Gemm, GemmMap, MapCode, MapInstruction, MapOp, Matrix, Method, Pattern, Slot, Step, StepKind, Then,
+    Gemm, GemmMap, MapCode, MapInstruction, MapOp, Matrix, Method, NoteSlots, Pattern, Slot, Step, StepKind, Then,
 };
 pub use verify::{PLAN_CHECKS, PlanCheck, PlanFault, PlanFaults};
 pub(crate) use view::View;

@@ -37,6 +37,7 @@ pub(crate) enum StepKind {
         extent: [usize; 3],
         eps: f64,
         relu: bool,
+        notes: NoteSlots,
     },
     /// Its closed-form backward; where the gate is not above 0, the cotangent counts as 0.
     BatchNormGrad {
@@ -46,6 +47,7 @@ pub(crate) enum StepKind {
         dtype: DType,
         extent: [usize; 3],
         eps: f64,
+        notes: NoteSlots,
     },
     /// Index of the largest element over the middle of `(outer, size, inner)`.
     ArgMax { x: BufferId, y: BufferId, dtype: DType, extent: [usize; 3] },
@@ -61,6 +63,9 @@ pub(crate) enum StepKind {
     /// Counter-based random numbers.
     Random { key: BufferId, y: BufferId, dtype: DType, site: u32, len: usize },
 }
+
+/// For each result of a kernel that bounds its magnitudes as it goes, where it notes the bound, if that is wanted.
+pub(crate) type NoteSlots = [Option<usize>; 3];
 
 #[derive(Debug)]
 pub(crate) struct Gemm {

@@ -10,7 +10,7 @@ const FEW: usize = 64;
 /// What is known of the operands of the commit at its line.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Measured by steps, by slot.
+    /// Measured by steps, or bounded by the steps that make them, by slot.
     pub measured: Vec<BufferId>,
     /// To be looked at element for element.
     pub glanced: Vec<BufferId>,
@@ -18,9 +18,10 @@ pub(crate) struct Watch {
     pub written: Vec<usize>,
 }
 
-/// Adds a step that measures each buffer of some size that the commit reads, behind the step that makes it.
+/// Adds a step that measures each buffer of some size that the commit reads, behind the step that makes it, unless that one
+/// bounds what it makes.
 pub(super) fn watch(plan: &mut Plan) {
-    let (body, commit) = plan.steps.split_at(plan.commit);
+    let (body, commit) = plan.steps.split_at_mut(plan.commit);
     let mut made: HashMap<BufferId, usize> = HashMap::new();
     for (at, step) in body.iter().enumerate() {
         made.extend(step.kind.writes().into_iter().map(|buffer| (buffer, at)));
@@ -33,7 +34,7 @@ pub(super) fn watch(plan: &mut Plan) {
     let mut watch = Watch::default();
     let mut behind: HashMap<usize, Vec<StepKind>> = HashMap::new();
     let mut seen: HashSet<BufferId> = HashSet::new();
-    for step in commit {
+    for step in &*commit {
         let written = step.kind.writes().into_iter().filter_map(|buffer| match plan.buffers[buffer].storage {
             Storage::State(state) => Some(state),
             _ => None,
@@ -49,7 +50,10 @@ pub(super) fn watch(plan: &mut Plan) {
                 } else {
                     let slot = watch.measured.len();
                     watch.measured.push(x);
-                    behind.entry(at).or_default().push(StepKind::Measure { x, dtype, len, slot });
+                    match noted(&mut body[at].kind, x) {
+                        Some(note) => *note = Some(slot),
+                        None => behind.entry(at).or_default().push(StepKind::Measure { x, dtype, len, slot }),
+                    }
                 }
             }
         }
@@ -57,7 +61,7 @@ pub(super) fn watch(plan: &mut Plan) {
     watch.written.sort_unstable();
     watch.written.dedup();
     let steps = std::mem::take(&mut plan.steps);
-    plan.commit += watch.measured.len();
+    plan.commit += behind.values().map(Vec::len).sum::<usize>();
     for (at, step) in steps.into_iter().enumerate() {
         let node = step.node;
         plan.steps.push(step);
@@ -65,4 +69,15 @@ pub(super) fn watch(plan: &mut Plan) {
         plan.steps.extend(measures.into_iter().map(|kind| Step { node, joined: None, kind, split: None }));
     }
     plan.watch = watch;
+}
+
+/// Where a step notes a bound of one of its results, if its kernel has one.
+fn noted(kind: &mut StepKind, result: BufferId) -> Option<&mut Option<usize>> {
+    match kind {
+        StepKind::BatchNormTrain { results, notes, .. } | StepKind::BatchNormGrad { results, notes, .. } => {
+            let at = results.iter().position(|&buffer| buffer == result)?;
+            notes.get_mut(at)
+        }
+        _ => None,
+    }
 }

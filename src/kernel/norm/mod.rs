@@ -99,6 +99,8 @@ pub(crate) struct TrainResults<'a, T> {
 /// the result is `(x − m)·q + (β − e·q)`. Differences are exact where values lie close together far from 0: then nothing
 /// here depends on where they lie, and equal values give exactly β.
 ///
+/// Gives what no magnitude of the result is above.
+///
 /// # Safety
 /// `x` is readable and `y` writable over the window, nothing else refers to those elements of `y`, and `scratch` holds
 /// [`BATCH_NORM_SCRATCH`] vectors of channels.
@@ -110,8 +112,8 @@ pub(crate) unsafe fn batch_norm_train<T: Real>(
     window: Window,
     eps: f64,
     relu: bool,
-) {
-    level.dispatch(Train { window, operands, results, scratch, eps: T::from_f64(eps), relu });
+) -> T {
+    level.dispatch(Train { window, operands, results, scratch, eps: T::from_f64(eps), relu })
 }
 
 struct Train<'a, T> {
@@ -124,10 +126,10 @@ struct Train<'a, T> {
 }
 
 impl<T: Real> WithSimd for Train<'_, T> {
-    type Output = ();
+    type Output = T;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) -> T {
         let Train { window, operands: TrainOperands { x, gamma, beta }, results, scratch, eps, relu } = self;
         let TrainResults { y, mean, var } = results;
         let of = Large { a: x, b: x, gate: x };
@@ -152,9 +154,9 @@ impl<T: Real> WithSimd for Train<'_, T> {
                 offset[c] = beta[c] - ((about[c] - mean[c]) + off) * scale[c];
             }
             if relu {
-                window.each::<S, T, Rectified, false>(simd, of, [mean, scale, offset, beta], y);
+                window.each::<S, T, Rectified, false>(simd, of, [mean, scale, offset, beta], y)
             } else {
-                window.each::<S, T, Normalised, false>(simd, of, [mean, scale, offset, beta], y);
+                window.each::<S, T, Normalised, false>(simd, of, [mean, scale, offset, beta], y)
             }
         }
     }
@@ -191,7 +193,7 @@ pub(crate) struct GradResults<'a, T> {
     pub dbeta: &'a mut [T],
 }
 
-/// The closed-form backward.
+/// The closed-form backward. Gives what no magnitude of `dx` is above.
 ///
 /// # Safety
 /// As [`batch_norm_train`].
@@ -202,8 +204,8 @@ pub(crate) unsafe fn batch_norm_grad<T: Real>(
     scratch: &mut [T],
     window: Window,
     eps: f64,
-) {
-    level.dispatch(Grad { window, operands, results, scratch, eps: T::from_f64(eps) });
+) -> T {
+    level.dispatch(Grad { window, operands, results, scratch, eps: T::from_f64(eps) })
 }
 
 struct Grad<'a, T> {
@@ -215,17 +217,17 @@ struct Grad<'a, T> {
 }
 
 impl<T: Real> WithSimd for Grad<'_, T> {
-    type Output = ();
+    type Output = T;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) -> T {
         if self.operands.gate.is_null() { self.gated::<S, false>(simd) } else { self.gated::<S, true>(simd) }
     }
 }
 
 impl<T: Real> Grad<'_, T> {
     #[inline(always)]
-    fn gated<S: Simd, const GATED: bool>(self, simd: S) {
+    fn gated<S: Simd, const GATED: bool>(self, simd: S) -> T {
         let Grad { window, operands, results, scratch, eps } = self;
         let GradOperands { x, gamma, mean, var, dy, gate, dmean, dvar } = operands;
         let GradResults { dx, dgamma, dbeta } = results;
@@ -247,7 +249,7 @@ impl<T: Real> Grad<'_, T> {
                 by_centred[c] = (dvar[c] + dvar[c] - scale * dgamma[c] * r) / count;
                 constant[c] = (dmean[c] - scale * dbeta[c]) / count - off * by_centred[c];
             }
-            window.each::<S, T, Backward, GATED>(simd, of, [mean, by_dy, by_centred, constant], dx);
+            window.each::<S, T, Backward, GATED>(simd, of, [mean, by_dy, by_centred, constant], dx)
         }
     }
 }
@@ -300,7 +302,8 @@ impl Window {
         }
     }
 
-    /// `y = F(a, b, the coefficients of the channel)`.
+    /// `y = F(a, b, the coefficients of the channel)`. Gives a sum of magnitudes that none of `y` is above; it may be infinite
+    /// where they are not, but is never finite where one is not.
     ///
     /// # Safety
     /// As [`batch_norm_train`].
@@ -311,11 +314,12 @@ impl Window {
         of: Large<T>,
         by_channel: [&[T]; 4],
         y: *mut T,
-    ) {
+    ) -> T {
         if self.is_wide::<S, T>() {
             // SAFETY: the caller's.
             return unsafe { strips::each::<S, T, F, GATED>(simd, self, of, by_channel, y) };
         }
+        let mut magnitude = T::ZERO;
         for o in 0..self.outer {
             for c in 0..self.width() {
                 let coefficients = by_channel.map(|vector| T::splat(Scalar, vector[c]));
@@ -323,11 +327,14 @@ impl Window {
                     // SAFETY: the caller's.
                     unsafe {
                         let operands = of.load::<Scalar, GATED>(Scalar, at);
-                        y.add(at).write(T::only(F::value::<Scalar, T>(Scalar, operands, coefficients)));
+                        let value = T::only(F::value::<Scalar, T>(Scalar, operands, coefficients));
+                        y.add(at).write(value);
+                        magnitude += value.abs();
                     }
                 }
             }
         }
+        magnitude
     }
 
     /// Whether rows of channels fill vectors.

@@ -7,6 +7,9 @@ use crate::kernel::Real;
 use pulp::Simd;
 use std::marker::PhantomData;
 
+/// Lanes of the widest vector.
+const LANES: usize = 16;
+
 /// Vectors of a strip: enough sums to keep the adders busy.
 const VECTORS: usize = 4;
 
@@ -72,7 +75,7 @@ unsafe fn sum_strip<S: Simd, T: Real, F: Sums<K>, const K: usize, const GATED: b
     }
 }
 
-/// `y = F(a, b, the coefficients of the column)`.
+/// `y = F(a, b, the coefficients of the column)`. Gives a sum of magnitudes that none of `y` is above.
 ///
 /// # Safety
 /// As [`sums`], with `y` writable over the window and apart from what is read.
@@ -83,11 +86,15 @@ pub(super) unsafe fn each<S: Simd, T: Real, F: Each, const GATED: bool>(
     of: Large<T>,
     coefficients: [&[T]; 4],
     y: *mut T,
-) {
+) -> T {
+    let mut magnitude = T::ZERO;
     let vectors = coefficients.map(<[T]>::as_ptr);
     let (width, lanes) = (window.width(), T::lanes::<S>());
     // SAFETY: the caller's; strips end at or before the last column.
-    unsafe { for_each_strip!(width, lanes, each_strip, [S, T, F, GATED], simd, window, of, vectors, y) }
+    unsafe {
+        for_each_strip!(width, lanes, each_strip, [S, T, F, GATED], simd, window, of, vectors, y, &mut magnitude);
+    }
+    magnitude
 }
 
 /// # Safety
@@ -99,6 +106,7 @@ unsafe fn each_strip<S: Simd, T: Real, F: Each, const GATED: bool, const N: usiz
     large: Large<T>,
     coefficients: [*const T; 4],
     y: *mut T,
+    magnitude: &mut T,
     column: usize,
 ) {
     let lanes = T::lanes::<S>();
@@ -109,12 +117,19 @@ unsafe fn each_strip<S: Simd, T: Real, F: Each, const GATED: bool, const N: usiz
         for (v, of) in of.iter_mut().enumerate() {
             *of = coefficients.map(|vector| T::load::<S>(vector.add(column + v * lanes)));
         }
+        // Two sums, so that one addition need not wait for the one before.
+        let mut magnitudes = [zero; 2];
         for row in 0..window.outer {
             let at = row * window.channels + window.from + column;
             for (v, &[p, q, r, s]) in of.iter().enumerate() {
                 let operands = large.load::<S, GATED>(simd, at + v * lanes);
-                T::store::<S>(y.add(at + v * lanes), F::value::<S, T>(simd, operands, [p, q, r, s]));
+                let value = F::value::<S, T>(simd, operands, [p, q, r, s]);
+                T::store::<S>(y.add(at + v * lanes), value);
+                magnitudes[v % 2] = T::vector_add(simd, magnitudes[v % 2], T::vector_abs(simd, value));
             }
         }
+        let mut sums = [T::ZERO; LANES];
+        T::store::<S>(sums.as_mut_ptr(), T::vector_add(simd, magnitudes[0], magnitudes[1]));
+        sums.into_iter().for_each(|sum| *magnitude += sum);
     }
 }

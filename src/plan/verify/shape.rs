@@ -266,13 +266,19 @@ fn in_place(report: &mut Report<'_>, at: usize, map: &MapCode, product: Option<u
 fn watched(report: &mut Report<'_>) {
     let plan = report.plan;
     let measured: HashSet<BufferId> = (plan.steps[..plan.commit].iter())
-        .filter_map(|step| match step.kind {
+        .flat_map(|step| match step.kind {
             StepKind::Measure { x, len, slot, .. } => {
-                let is_whole = plan.buffers[x].len == len && plan.watch.measured.get(slot) == Some(&x);
-                is_whole.then_some(x)
+                let is_whole = plan.buffers[x].len == len;
+                [Some((x, slot)).filter(|_| is_whole), None, None]
             }
-            _ => None,
+            StepKind::BatchNormTrain { results, notes, .. } | StepKind::BatchNormGrad { results, notes, .. } => {
+                [0, 1, 2].map(|at| Some((results[at], notes[at]?)))
+            }
+            _ => [None; 3],
         })
+        .flatten()
+        .filter(|&(buffer, slot)| plan.watch.measured.get(slot) == Some(&buffer))
+        .map(|(buffer, _)| buffer)
         .collect();
     let late: HashSet<BufferId> = plan.steps[plan.commit..].iter().flat_map(|step| step.kind.writes()).collect();
     for (at, step) in plan.steps.iter().enumerate().skip(plan.commit) {
