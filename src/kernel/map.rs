@@ -56,6 +56,8 @@ struct Run<'a> {
 }
 
 impl OverMemory for Run<'_> {
+    type Output = ();
+
     /// # Safety
     /// As [`run`].
     #[inline(always)]

@@ -46,8 +46,8 @@ impl Level {
     ///
     /// # Safety
     /// The kernel's own: see where it implements [`OverMemory`].
-    pub(crate) unsafe fn dispatch_over_memory<K: OverMemory>(self, kernel: K) {
-        self.0.dispatch(Vouched(kernel));
+    pub(crate) unsafe fn dispatch_over_memory<K: OverMemory>(self, kernel: K) -> K::Output {
+        self.0.dispatch(Vouched(kernel))
     }
 
     /// Runs `body`, which must be an `#[inline(always)]` closure, compiled for this level.
@@ -61,21 +61,24 @@ impl Level {
 
 /// A kernel that holds pointers. To make one is safe, to run it is not.
 pub(crate) trait OverMemory {
+    /// What it gives besides what it writes.
+    type Output;
+
     /// Runs it; `#[inline(always)]`, so that it is compiled for the vectors of `simd`.
     ///
     /// # Safety
     /// The memory behind its pointers is as the kernel wants it.
-    unsafe fn run<S: Simd>(self, simd: S);
+    unsafe fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
 /// A kernel for whose memory someone has vouched.
 struct Vouched<K>(K);
 
 impl<K: OverMemory> WithSimd for Vouched<K> {
-    type Output = ();
+    type Output = K::Output;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) -> K::Output {
         // SAFETY: only `dispatch_over_memory` makes one of these, whose caller vouches for the memory.
         unsafe { self.0.run(simd) }
     }

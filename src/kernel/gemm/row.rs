@@ -20,6 +20,8 @@ struct Row<T> {
 const ROWS: usize = 8;
 
 impl<T: Real> OverMemory for Row<T> {
+    type Output = ();
+
     /// # Safety
     /// As [`row`].
     #[inline(always)]

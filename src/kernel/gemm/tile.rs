@@ -28,6 +28,8 @@ pub(super) struct Tiles<T> {
 pub(super) const VECTORS: usize = 3;
 
 impl<T: Real> OverMemory for Tiles<T> {
+    type Output = ();
+
     /// # Safety
     /// As [`tiles`].
     #[inline(always)]

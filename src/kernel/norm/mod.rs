@@ -7,12 +7,12 @@ mod strips;
 
 use super::Real;
 use super::claim::claim;
-use super::simd::Level;
+use super::simd::{Level, OverMemory};
 use super::total::Total;
 use crate::plan::BATCH_NORM_SCRATCH;
 use blocks::Terms;
 use formula::{Backward, Deviations, Each, Gradients, Normalised, Plain, Rectified, Sums};
-use pulp::{Scalar, Simd, WithSimd};
+use pulp::{Scalar, Simd};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -113,7 +113,8 @@ pub(crate) unsafe fn batch_norm_train<T: Real>(
     eps: f64,
     relu: bool,
 ) -> T {
-    level.dispatch(Train { window, operands, results, scratch, eps: T::from_f64(eps), relu })
+    // SAFETY: the caller's.
+    unsafe { level.dispatch_over_memory(Train { window, operands, results, scratch, eps: T::from_f64(eps), relu }) }
 }
 
 struct Train<'a, T> {
@@ -125,18 +126,20 @@ struct Train<'a, T> {
     relu: bool,
 }
 
-impl<T: Real> WithSimd for Train<'_, T> {
+impl<T: Real> OverMemory for Train<'_, T> {
     type Output = T;
 
+    /// # Safety
+    /// As [`batch_norm_train`].
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> T {
+    unsafe fn run<S: Simd>(self, simd: S) -> T {
         let Train { window, operands: TrainOperands { x, gamma, beta }, results, scratch, eps, relu } = self;
         let TrainResults { y, mean, var } = results;
         let of = Large { a: x, b: x, gate: x };
         let count = T::from_f64(window.count() as f64);
         let [about, scale, offset] = vectors(scratch, window.width());
         window.claim(y);
-        // SAFETY: the caller of `batch_norm_train` vouches for the memory.
+        // SAFETY: the caller's.
         unsafe {
             // γ and β stand in where a formula uses no vector of channels.
             window.sums::<S, T, Plain, 1, false>(simd, of, gamma, [about]);
@@ -205,7 +208,8 @@ pub(crate) unsafe fn batch_norm_grad<T: Real>(
     window: Window,
     eps: f64,
 ) -> T {
-    level.dispatch(Grad { window, operands, results, scratch, eps: T::from_f64(eps) })
+    // SAFETY: the caller's.
+    unsafe { level.dispatch_over_memory(Grad { window, operands, results, scratch, eps: T::from_f64(eps) }) }
 }
 
 struct Grad<'a, T> {
@@ -216,18 +220,23 @@ struct Grad<'a, T> {
     eps: T,
 }
 
-impl<T: Real> WithSimd for Grad<'_, T> {
+impl<T: Real> OverMemory for Grad<'_, T> {
     type Output = T;
 
+    /// # Safety
+    /// As [`batch_norm_grad`].
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> T {
-        if self.operands.gate.is_null() { self.gated::<S, false>(simd) } else { self.gated::<S, true>(simd) }
+    unsafe fn run<S: Simd>(self, simd: S) -> T {
+        // SAFETY: the caller's.
+        unsafe { if self.operands.gate.is_null() { self.gated::<S, false>(simd) } else { self.gated::<S, true>(simd) } }
     }
 }
 
 impl<T: Real> Grad<'_, T> {
+    /// # Safety
+    /// As [`batch_norm_grad`].
     #[inline(always)]
-    fn gated<S: Simd, const GATED: bool>(self, simd: S) -> T {
+    unsafe fn gated<S: Simd, const GATED: bool>(self, simd: S) -> T {
         let Grad { window, operands, results, scratch, eps } = self;
         let GradOperands { x, gamma, mean, var, dy, gate, dmean, dvar } = operands;
         let GradResults { dx, dgamma, dbeta } = results;
@@ -235,7 +244,7 @@ impl<T: Real> Grad<'_, T> {
         let count = T::from_f64(window.count() as f64);
         let [by_dy, by_centred, constant] = vectors(scratch, window.width());
         window.claim(dx);
-        // SAFETY: the caller of `batch_norm_grad` vouches for the memory.
+        // SAFETY: the caller's.
         unsafe {
             let sums = [&mut *dbeta, &mut *dgamma, &mut *constant];
             window.sums::<S, T, Gradients, 3, GATED>(simd, of, mean, sums);
