@@ -49,7 +49,7 @@ fn check(seed: u64, in_place: &Cell<usize>) -> Result<(), String> {
     let float = float_of(seed);
     let mut trial = Stateful::of(seed, float);
     let (threads, set) = ([1, 2, 3, 8][(seed >> 8) as usize % 4], SETS[(seed >> 16) as usize % 3]);
-    let holds_state = (seed >> 24) % 2 == 0;
+    let holds_state = (seed >> 24).is_multiple_of(2);
     let options = Options { holds_state, ..options(set, threads, true) };
     let bindings = Bindings::from([(Symbol::new("n"), trial.rows)]);
     let mut run =
@@ -62,7 +62,7 @@ fn check(seed: u64, in_place: &Cell<usize>) -> Result<(), String> {
     let is_float = |port: &&Port| port.dtype.is_float();
     let guards: Vec<String> = run.plan().outputs().filter(is_float).map(|port| port.name.clone()).collect();
     guards.iter().try_for_each(|guard| run.guard(guard)).map_err(|error| error.to_string())?;
-    run.guard_updates((seed >> 32) % 2 == 0);
+    run.guard_updates((seed >> 32).is_multiple_of(2));
     let order = |run: &Executable| run.plan().states().iter().map(|port| port.name.clone()).collect::<Vec<_>>();
     let names = order(&run);
     let mut states: Vec<Tensor> = names.iter().map(|name| trial.states[name].clone()).collect();

@@ -202,5 +202,5 @@ impl<'b> Pool<'b> {
 
 /// The float type that a seed is tried in.
 pub fn float_of(seed: u64) -> DType {
-    if seed % 3 == 0 { DType::F32 } else { DType::F64 }
+    if seed.is_multiple_of(3) { DType::F32 } else { DType::F64 }
 }

@@ -64,7 +64,7 @@ fn same_values(truth: &Outputs, found: &Graph, weights: &Weights, seed: u64, siz
     for (name, truth) in truth {
         for (truth, found) in truth.real().data.iter().zip(&outputs[name].real().data) {
             let is_close = (truth.value - found).abs() <= 1e-11 * truth.size.max(1e-3);
-            if !is_close && !(truth.value.is_nan() && found.is_nan()) {
+            if !(is_close || (truth.value.is_nan() && found.is_nan())) {
                 return Err(format!("`{name}` is {found} instead of {truth:?} with sizes {sizes:?}"));
             }
         }

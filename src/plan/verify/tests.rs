@@ -300,10 +300,9 @@ const MIXED: &[(&str, &[&str], Break)] = &[
 fn planted_mistakes_are_seen() {
     assert!(TRAINING.len() + MIXED.len() >= 30);
     let mut missed = Vec::new();
-    let plans: [(&[_], fn() -> Plan); 2] = [(TRAINING, || training(3)), (MIXED, mixed)];
-    for (mistakes, plan) in plans {
+    for (mistakes, of_training) in [(TRAINING, true), (MIXED, false)] {
         for (name, labels, plant) in mistakes {
-            let mut plan = plan();
+            let mut plan = if of_training { training(3) } else { mixed() };
             plant(&mut plan);
             let found = plan.verify().err().map_or(Vec::new(), |faults| faults.0);
             if !found.iter().any(|fault| labels.contains(&fault.label)) {

@@ -29,7 +29,7 @@ impl Runs {
         let Runs { first, len, stride, count } = self;
         match () {
             () if len == 0 || count == 0 => Vec::new(),
-            () if stride == len || count == 1 => vec![first..first + len * count],
+            () if stride == len || count == 1 => one(first..first + len * count),
             () => (0..count).map(|i| first + i * stride..first + i * stride + len).collect(),
         }
     }
@@ -102,8 +102,8 @@ impl Walk {
             &StepKind::Reduce { x, y, outer, reduced, inner, .. } => {
                 if outer > 1 || self.split.is_none() {
                     let own = self.outer(outer);
-                    self.read(x, vec![own.start * reduced * inner..own.end * reduced * inner]);
-                    self.write(y, vec![own.start * inner..own.end * inner]);
+                    self.read(x, one(own.start * reduced * inner..own.end * reduced * inner));
+                    self.write(y, one(own.start * inner..own.end * inner));
                 } else {
                     let own = self.own.clone();
                     let runs = Runs { first: own.start, len: own.len(), stride: inner, count: reduced };
@@ -117,9 +117,9 @@ impl Walk {
                 self.write(to.buffer, of_view(to, &rows));
             }
             &StepKind::Fill { value, offset, to, .. } => {
-                self.read(value, vec![offset..offset + 1]);
+                self.read(value, one(offset..offset + 1));
                 // The plan knows how long the buffer is.
-                self.write(to, vec![0..usize::MAX]);
+                self.write(to, one(0..usize::MAX));
             }
             &StepKind::BatchNormTrain { operands: [x, gamma, beta], results, extent, .. } => {
                 let (large, vector) = self.channels(extent);
@@ -138,27 +138,27 @@ impl Walk {
             }
             &StepKind::ArgMax { x, y, extent: [outer, size, inner], .. } => {
                 let own = self.outer(outer);
-                self.read(x, vec![own.start * size * inner..own.end * size * inner]);
-                self.write(y, vec![own.start * inner..own.end * inner]);
+                self.read(x, one(own.start * size * inner..own.end * size * inner));
+                self.write(y, one(own.start * inner..own.end * inner));
             }
             &StepKind::OneHot { index, y, depth, rows, .. } => {
                 let own = self.outer(rows);
                 self.read(index, vec![own.clone()]);
-                self.write(y, vec![own.start * depth..own.end * depth]);
+                self.write(y, one(own.start * depth..own.end * depth));
             }
             &StepKind::Take { x, index, y, extent: [outer, size, inner], taken, .. } => {
                 let own = self.outer(outer);
-                self.read(x, vec![own.start * size * inner..own.end * size * inner]);
-                self.read(index, vec![own.start * taken * inner..own.end * taken * inner]);
-                self.write(y, vec![own.start * taken * inner..own.end * taken * inner]);
+                self.read(x, one(own.start * size * inner..own.end * size * inner));
+                self.read(index, one(own.start * taken * inner..own.end * taken * inner));
+                self.write(y, one(own.start * taken * inner..own.end * taken * inner));
             }
             &StepKind::Scatter { updates, index, y, extent: [outer, size, inner], taken, .. } => {
-                self.read(updates, vec![0..outer * taken * inner]);
-                self.read(index, vec![0..outer * taken * inner]);
-                self.write(y, vec![0..outer * size * inner]);
+                self.read(updates, one(0..outer * taken * inner));
+                self.read(index, one(0..outer * taken * inner));
+                self.write(y, one(0..outer * size * inner));
             }
             &StepKind::Random { key, y, len, .. } => {
-                self.read(key, vec![0..2]);
+                self.read(key, one(0..2));
                 let own = self.outer(len);
                 self.write(y, vec![own]);
             }
@@ -232,20 +232,24 @@ impl Walk {
     }
 }
 
+fn one(range: Range<usize>) -> Vec<Range<usize>> {
+    vec![range]
+}
+
 /// The elements of an input that belong to these elements of a map.
 fn of_pattern(pattern: Pattern, of: Vec<Range<usize>>) -> Vec<Range<usize>> {
     match pattern {
         Pattern::Full => of,
         Pattern::Scalar if of.is_empty() => Vec::new(),
-        Pattern::Scalar => vec![0..1],
+        Pattern::Scalar => one(0..1),
         Pattern::Middle { period, repeat } => {
             let of_range = |range: Range<usize>| {
                 let (from, to) = (range.start / repeat, (range.end - 1) / repeat + 1);
                 let (first, len) = (from % period, to - from);
                 if len >= period {
-                    vec![0..period]
+                    one(0..period)
                 } else if first + len <= period {
-                    vec![first..first + len]
+                    one(first..first + len)
                 } else {
                     vec![0..first + len - period, first..period]
                 }
@@ -285,7 +289,7 @@ fn of_blocks(blocks: Blocks, rows: Range<usize>, columns: Range<usize>) -> Vec<R
 /// The elements of a view, at these positions of its outermost axis.
 fn of_view(view: &View, rows: &Range<usize>) -> Vec<Range<usize>> {
     let mut starts = vec![view.offset];
-    let Some((&last, outer)) = view.strides.split_last() else { return vec![view.offset..view.offset + 1] };
+    let Some((&last, outer)) = view.strides.split_last() else { return one(view.offset..view.offset + 1) };
     for (axis, &stride) in outer.iter().enumerate() {
         let own = if axis == 0 { rows.clone() } else { 0..view.shape[axis] };
         starts = starts.into_iter().flat_map(|start| own.clone().map(move |i| start + i * stride)).collect();
@@ -293,7 +297,7 @@ fn of_view(view: &View, rows: &Range<usize>) -> Vec<Range<usize>> {
     let own = if outer.is_empty() { rows.clone() } else { 0..view.shape[view.shape.len() - 1] };
     let of_line = |start: usize| match last {
         _ if own.is_empty() => Vec::new(),
-        0 => vec![start..start + 1],
+        0 => one(start..start + 1),
         _ => Runs { first: start + own.start * last, len: 1, stride: last, count: own.len() }.ranges(),
     };
     starts.into_iter().flat_map(of_line).collect()
