@@ -182,7 +182,8 @@ fn scratch(kind: &StepKind) -> usize {
     let of_map = |map: &MapCode| {
         let slots = map.code.iter().flat_map(|code| code.operands.into_iter().chain([code.result]));
         let slots = slots.chain(map.outputs.iter().map(|output| output.from));
-        let used = slots.map(|slot| if let Slot::Scratch(slot) = slot { slot + 1 } else { 0 }).max().unwrap_or(0);
+        let in_scratch = |slot| if let Slot::Scratch(slot) = slot { Some(slot + 1) } else { None };
+        let used = slots.filter_map(in_scratch).max().unwrap_or(0);
         (map.inputs.len() + used) * CHUNK_BYTES
     };
     match kind {
