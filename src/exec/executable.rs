@@ -221,9 +221,13 @@ impl Executable {
             .collect();
         let level = options.instructions.level();
         let (pointers, updated) = (Pointers(pointers), shared::updated(&plan));
-        let state_buffers = (0..plan.states.len())
-            .map(|state| plan.buffers.iter().position(|buffer| buffer.storage == Storage::State(state)).unwrap_or(0))
-            .collect();
+        let mut state_buffers = vec![0; plan.states.len()];
+        // The first of the buffers over a state: others are next values.
+        for (id, buffer) in plan.buffers.iter().enumerate().rev() {
+            if let Storage::State(state) = buffer.storage {
+                state_buffers[state] = id;
+            }
+        }
         Ok(Executable {
             notes: Notes::new(&plan),
             state_buffers,

@@ -230,6 +230,14 @@ impl Plan {
         readers
     }
 
+    /// The states that a step writes.
+    pub(crate) fn states_written(&self, step: &Step) -> impl Iterator<Item = usize> {
+        step.kind.writes().into_iter().filter_map(|buffer| match self.buffers[buffer].storage {
+            Storage::State(state) => Some(state),
+            _ => None,
+        })
+    }
+
     /// Drops steps that others have taken up.
     fn remove(&mut self, gone: &[bool]) {
         self.commit -= gone[..self.commit].iter().filter(|&&gone| gone).count();

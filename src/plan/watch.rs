@@ -21,6 +21,7 @@ pub(crate) struct Watch {
 /// Adds a step that measures each buffer of some size that the commit reads, behind the step that makes it, unless that one
 /// bounds what it makes.
 pub(super) fn watch(plan: &mut Plan) {
+    let written = plan.steps[plan.commit..].iter().flat_map(|step| plan.states_written(step)).collect();
     let (body, commit) = plan.steps.split_at_mut(plan.commit);
     let mut made: HashMap<BufferId, usize> = HashMap::new();
     for (at, step) in body.iter().enumerate() {
@@ -31,15 +32,10 @@ pub(super) fn watch(plan: &mut Plan) {
             made.entry(feed).or_insert(at);
         });
     }
-    let mut watch = Watch::default();
+    let mut watch = Watch { written, ..Watch::default() };
     let mut behind: HashMap<usize, Vec<StepKind>> = HashMap::new();
     let mut seen: HashSet<BufferId> = HashSet::new();
     for step in &*commit {
-        let written = step.kind.writes().into_iter().filter_map(|buffer| match plan.buffers[buffer].storage {
-            Storage::State(state) => Some(state),
-            _ => None,
-        });
-        watch.written.extend(written);
         for x in step.kind.reads() {
             let super::Buffer { dtype, len, storage } = plan.buffers[x];
             let is_given = matches!(storage, Storage::Feed(_));

@@ -9,7 +9,7 @@ use crate::ir::{DType, Tensor};
 use crate::kernel::reduce::{Extent, reduce};
 use crate::kernel::{Level, Real};
 use crate::ops::Reduction;
-use crate::plan::{Buffer, Step, StepKind, Storage};
+use crate::plan::{Buffer, Step, StepKind};
 use std::sync::atomic::AtomicU8;
 
 /// Why a run ended before it changed state.
@@ -73,8 +73,8 @@ impl Executable {
     /// Stops a run, before any state changes, when a next value would be NaN or infinite, or is made from a gradient or a
     /// statistic that is. Off unless asked for.
     ///
-    /// Next values are bounded before they are computed, at the price of measuring their operands, which is less than a
-    /// hundredth of a training step. Only where such a bound is no proof does a run keep a copy of the states.
+    /// Next values are bounded before they are computed, at the price of measuring their operands, which is about a hundredth
+    /// of a small training step and less of a large one. Only where such a bound is no proof does a run keep a copy of the states.
     ///
     /// ```
     /// use foldgrad::{Builder, DType, Tensor, exec::{Executable, RunError}, ir::Bindings};
@@ -198,13 +198,7 @@ impl Executable {
 
     /// The first state that a step writes; one behind it, where it writes none itself.
     fn written_by(&self, step: usize) -> usize {
-        let writes = |step: &Step| {
-            step.kind.writes().into_iter().find_map(|buffer| match self.plan.buffers[buffer].storage {
-                Storage::State(state) => Some(state),
-                _ => None,
-            })
-        };
-        self.plan.steps[step..].iter().find_map(writes).unwrap_or(0)
+        self.plan.steps[step..].iter().find_map(|step| self.plan.states_written(step).next()).unwrap_or(0)
     }
 
     /// Looks at all states.

@@ -6,10 +6,7 @@ use crate::plan::{Plan, Port, Storage};
 
 /// The first state that a run of the plan writes.
 pub(super) fn updated(plan: &Plan) -> Option<usize> {
-    plan.steps.iter().flat_map(|step| step.kind.writes()).find_map(|buffer| match plan.buffers[buffer].storage {
-        Storage::State(index) => Some(index),
-        _ => None,
-    })
+    plan.steps.iter().find_map(|step| plan.states_written(step).next())
 }
 
 impl Executable {

@@ -291,11 +291,7 @@ fn watched(report: &mut Report<'_>) {
                 report.fault(WATCHED, format!("{} reads buffer {buffer}", report.step(at)));
             }
         }
-        let states = step.kind.writes().into_iter().filter_map(|buffer| match plan.buffers[buffer].storage {
-            Storage::State(state) => Some(state),
-            _ => None,
-        });
-        for state in states.filter(|state| !plan.watch.written.contains(state)) {
+        for state in plan.states_written(step).filter(|state| !plan.watch.written.contains(state)) {
             report.fault(WATCHED, format!("{} writes `{}`", report.step(at), plan.states[state].name));
         }
     }
