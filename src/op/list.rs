@@ -1,7 +1,8 @@
 //! THE list of ops: a closed enum, so that equality, hashing and exhaustive matches come for free.
 
 use super::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
+    VjpCx,
 };
 use crate::ir::Expr;
 use crate::ops::*;
@@ -45,6 +46,8 @@ macro_rules! define_ops {
             pub fn name(&self) -> &'static str { each!(self, op => OpDef::name(op)) }
             /// See [`OpDef::about`].
             pub fn about(&self) -> &'static str { each!(self, op => op.about()) }
+            /// See [`OpDef::nature`].
+            pub fn nature(&self) -> Nature<'_> { each!(self, op => op.nature()) }
             /// See [`OpDef::operand_names`].
             pub fn operand_names(&self) -> &'static [&'static str] { each!(self, op => op.operand_names()) }
             /// See [`OpDef::results`].
