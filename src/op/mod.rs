@@ -1,6 +1,6 @@
 //! What an op is: one definition, from which printer, parser, interpreter, autodiff and laws follow.
 //!
-//! An op lives in one file of [`ops`](crate::ops) (or one row of a family file) and in one line of the list below.
+//! An op lives in one file of [`ops`](crate::ops) (or one row of a family file) and in one line of THE list (`list.rs`).
 //! Registering it buys the laws L1 to L10 of docs/LAWS.md with no test written by hand.
 
 mod attr;
@@ -16,6 +16,7 @@ pub(crate) use case::SHAPES;
 pub use case::{Case, Domain, Sample};
 pub use cx::{Cotangent, EvalCx, InferCx, Mismatch, NoVjp, Types, VjpCx};
 pub use list::Op;
+pub(crate) use list::all_ops;
 pub use nature::{Function, Nature, Rearrangement};
 pub(crate) use rows::keeps_rows_apart;
 pub use rows::{Rows, RowsCx};
