@@ -1,43 +1,85 @@
-//! THE list of ops: a closed enum, so that equality, hashing and exhaustive matches come for free.
+//! THE list of ops, and what is made of it: a closed enum, so that equality, hashing and exhaustive matches come for free.
 
 use super::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
+    VjpCx,
 };
 use crate::ir::Expr;
 use crate::ops::*;
 use crate::reference::{Array, Number};
 
+/// Hands the list to a macro. A line is a file of [`ops`](crate::ops), and the ops that it defines.
+macro_rules! all_ops {
+    ($then:ident) => {
+        $then! {
+            input { Input },
+            constant { Constant },
+            size { Size },
+            iota { Iota },
+            random { RandomUniform },
+            unary { Unary },
+            binary { Binary },
+            compare { Compare },
+            select { Select },
+            clamp { Clamp },
+            cast { Cast },
+            stop_gradient { StopGradient },
+            broadcast { Broadcast },
+            reshape { Reshape },
+            transpose { Transpose },
+            slice { Slice },
+            pad { Pad },
+            concat { Concat },
+            reduce { Reduce },
+            mean { Mean },
+            arg_max { ArgMax },
+            dot { Dot },
+            dense { Dense },
+            one_hot { OneHot },
+            take_along_axis { TakeAlongAxis, ScatterAlongAxis },
+            activation { LeakyRelu, Elu, Selu, Gelu, Silu, Softplus },
+            softmax { Softmax, LogSoftmax },
+            cross_entropy { SoftmaxCrossEntropy },
+            dropout { Dropout },
+            batch_norm_train { BatchNormTrain },
+            batch_norm_grad { BatchNormGrad },
+            batch_norm_infer { BatchNormInfer },
+        }
+    };
+}
+pub(crate) use all_ops;
+
 macro_rules! define_ops {
-    ($($variant:ident),* $(,)?) => {
+    ($($file:ident { $($variant:ident),+ },)*) => {
         /// Any op.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[allow(missing_docs)]
-        pub enum Op { $($variant($variant)),* }
+        pub enum Op { $($($variant($variant),)+)* }
 
-        $(impl From<$variant> for Op { fn from(op: $variant) -> Op { Op::$variant(op) } })*
+        $($(impl From<$variant> for Op { fn from(op: $variant) -> Op { Op::$variant(op) } })+)*
 
         macro_rules! each {
-            ($op:expr, $inner:ident => $body:expr) => { match $op { $(Op::$variant($inner) => $body),* } };
+            ($op:expr, $inner:ident => $body:expr) => { match $op { $($(Op::$variant($inner) => $body,)+)* } };
         }
 
         impl Op {
             /// Every op name, in list order.
             pub fn names() -> impl Iterator<Item = &'static str> {
-                [$($variant::NAMES),*].into_iter().flatten().copied()
+                [$($($variant::NAMES),+),*].into_iter().flatten().copied()
             }
 
             /// The op of that name with those attributes; `None` for a name that no op has.
             pub fn from_attrs(name: &str, attrs: &mut Attrs) -> Option<Result<Op, AttrError>> {
-                $(if $variant::NAMES.contains(&name) {
+                $($(if $variant::NAMES.contains(&name) {
                     return Some($variant::from_attrs(name, attrs).map(Op::from));
-                })*
+                })+)*
                 None
             }
 
             /// Sample instances of every op, for the laws.
             pub fn cases() -> Vec<Case> {
                 let mut cases = Vec::new();
-                $(cases.extend($variant::cases());)*
+                $($(cases.extend($variant::cases());)+)*
                 cases
             }
 
@@ -45,6 +87,8 @@ macro_rules! define_ops {
             pub fn name(&self) -> &'static str { each!(self, op => OpDef::name(op)) }
             /// See [`OpDef::about`].
             pub fn about(&self) -> &'static str { each!(self, op => op.about()) }
+            /// See [`OpDef::nature`].
+            pub fn nature(&self) -> Nature<'_> { each!(self, op => op.nature()) }
             /// See [`OpDef::operand_names`].
             pub fn operand_names(&self) -> &'static [&'static str] { each!(self, op => op.operand_names()) }
             /// See [`OpDef::results`].
@@ -74,14 +118,4 @@ macro_rules! define_ops {
     };
 }
 
-define_ops! {
-    Input, Constant, Size, Iota, RandomUniform,
-    Unary, Binary, Compare, Select, Clamp, Cast, StopGradient,
-    Broadcast, Reshape, Transpose, Slice, Pad, Concat,
-    Reduce, Mean, ArgMax,
-    Dot, Dense,
-    OneHot, TakeAlongAxis, ScatterAlongAxis,
-    LeakyRelu, Elu, Selu, Gelu, Silu, Softplus,
-    Softmax, LogSoftmax, SoftmaxCrossEntropy, Dropout,
-    BatchNormTrain, BatchNormGrad, BatchNormInfer,
-}
+all_ops!(define_ops);

@@ -1,12 +1,13 @@
 //! What an op is: one definition, from which printer, parser, interpreter, autodiff and laws follow.
 //!
-//! An op lives in one file of [`ops`](crate::ops) (or one row of a family file) and in one line of the list below.
-//! Registering it buys the laws L1 to L9 of docs/LAWS.md with no test written by hand.
+//! An op lives in one file of [`ops`](crate::ops) (or one row of a family file) and in one line of THE list (`list.rs`).
+//! Registering it buys the laws L1 to L10 of docs/LAWS.md with no test written by hand.
 
 mod attr;
 mod case;
 mod cx;
 mod list;
+mod nature;
 mod rows;
 
 pub use attr::{Attr, AttrError, Attrs, Scalar};
@@ -15,6 +16,8 @@ pub(crate) use case::SHAPES;
 pub use case::{Case, Domain, Sample};
 pub use cx::{Cotangent, EvalCx, InferCx, Mismatch, NoVjp, Types, VjpCx};
 pub use list::Op;
+pub(crate) use list::all_ops;
+pub use nature::{Function, Nature, Rearrangement};
 pub(crate) use rows::keeps_rows_apart;
 pub use rows::{Rows, RowsCx};
 
@@ -61,6 +64,9 @@ pub trait OpDef: Clone + Debug + PartialEq + Eq + Hash + Into<Op> {
 
     /// One line for the op index: what it computes.
     fn about(&self) -> &'static str;
+
+    /// What kind of op it is: how rewriting, counting and planning look at it.
+    fn nature(&self) -> Nature<'_>;
 
     /// Names of the operands in order; the last one repeats for a variadic op.
     fn operand_names(&self) -> &'static [&'static str];

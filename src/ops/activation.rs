@@ -4,7 +4,9 @@
 //! would otherwise become NaN in the gradient.
 
 use crate::ir::Expr;
-use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Scalar, Types};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
+};
 use smallvec::smallvec;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -113,6 +115,10 @@ macro_rules! activation {
 
             fn about(&self) -> &'static str {
                 $about
+            }
+
+            fn nature(&self) -> Nature<'_> {
+                Nature::Elementwise(None)
             }
 
             fn operand_names(&self) -> &'static [&'static str] {

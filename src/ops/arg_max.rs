@@ -2,8 +2,8 @@
 
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample,
-    Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -29,6 +29,10 @@ impl OpDef for ArgMax {
 
     fn about(&self) -> &'static str {
         "index of the largest element along an axis"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Reduction { axes: std::slice::from_ref(&self.axis) }
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -7,7 +7,9 @@
 
 use super::batch_norm_train::batch_axes;
 use crate::ir::{DType, Expr};
-use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Scalar, Types};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
+};
 use smallvec::smallvec;
 
 /// Operands: `x`, `γ`, the batch mean and variance that the forward op gave, and the cotangents of its three results.
@@ -40,6 +42,10 @@ impl OpDef for BatchNormGrad {
 
     fn about(&self) -> &'static str {
         "closed-form backward of batch_norm_train; dx, dgamma, dbeta"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Normalisation { operations: 6 }
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -1,7 +1,9 @@
 //! Batch norm with given statistics: `y = γ·(x − μ)/√(σ² + ε) + β`, per channel of `axis`.
 
 use crate::ir::Expr;
-use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Scalar, Types};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
+};
 use smallvec::smallvec;
 
 /// The affine map that batch norm is once its statistics are fixed.
@@ -27,6 +29,10 @@ impl OpDef for BatchNormInfer {
 
     fn about(&self) -> &'static str {
         "batch norm with given statistics"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Normalisation { operations: 2 }
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -7,8 +7,8 @@
 use super::BatchNormGrad;
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Scalar,
-    Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
+    Scalar, Types, VjpCx,
 };
 use smallvec::smallvec;
 
@@ -54,6 +54,10 @@ impl OpDef for BatchNormTrain {
 
     fn about(&self) -> &'static str {
         "batch norm with batch statistics; y, mean, variance"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Normalisation { operations: 6 }
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

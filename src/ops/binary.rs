@@ -3,8 +3,8 @@
 use super::edge::{infinite_at, zero_or_nan};
 use crate::ir::{DType, Expr, ToExpr};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, SHAPES, Sample,
-    Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Domain, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    SHAPES, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
@@ -152,6 +152,10 @@ impl OpDef for Binary {
 
     fn about(&self) -> &'static str {
         self.words().1
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Elementwise(Some(Function::Binary(*self)))
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -2,8 +2,8 @@
 
 use crate::ir::{Expr, Shape};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
+    RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use smallvec::smallvec;
@@ -53,6 +53,10 @@ impl OpDef for Broadcast {
 
     fn about(&self) -> &'static str {
         "x stretched over a larger shape"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::View(Rearrangement::Stretch(&self.dims))
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

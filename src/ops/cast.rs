@@ -2,8 +2,8 @@
 
 use crate::ir::{DType, Expr};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
@@ -29,6 +29,10 @@ impl OpDef for Cast {
 
     fn about(&self) -> &'static str {
         "conversion to another element type"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Elementwise(Some(Function::Cast(self.dtype)))
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -4,7 +4,8 @@
 use super::edge::zero_or_nan;
 use crate::ir::{Expr, ToExpr};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use smallvec::smallvec;
 
@@ -26,6 +27,10 @@ impl OpDef for Clamp {
 
     fn about(&self) -> &'static str {
         "min(max(x, low), high)"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Elementwise(None)
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

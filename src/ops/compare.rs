@@ -2,8 +2,8 @@
 
 use crate::ir::{DType, Expr, ToExpr};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, SHAPES, Sample, Types,
-    VjpCx,
+    AttrError, Attrs, Case, Cotangent, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, SHAPES,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
@@ -81,6 +81,10 @@ impl OpDef for Compare {
 
     fn about(&self) -> &'static str {
         ["a = b", "a ≠ b", "a < b", "a ≤ b", "a > b", "a ≥ b"][*self as usize]
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Elementwise(Some(Function::Compare(*self)))
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

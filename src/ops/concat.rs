@@ -2,8 +2,8 @@
 
 use crate::ir::{Builder, Expr};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -31,6 +31,10 @@ impl OpDef for Concat {
 
     fn about(&self) -> &'static str {
         "values one after another along an axis"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Assembly
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

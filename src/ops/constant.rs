@@ -2,7 +2,8 @@
 
 use crate::ir::{Literal, Tensor};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
@@ -29,6 +30,10 @@ impl OpDef for Constant {
 
     fn about(&self) -> &'static str {
         "a literal tensor"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Source
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -3,7 +3,7 @@
 use super::edge::undefined_at;
 use crate::ir::{DType, Expr, Shape};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
 };
 use smallvec::smallvec;
 
@@ -25,6 +25,10 @@ impl OpDef for SoftmaxCrossEntropy {
 
     fn about(&self) -> &'static str {
         "−log softmax(logits)[label], one loss a row"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Normalisation { operations: 4 }
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

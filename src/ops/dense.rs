@@ -1,7 +1,7 @@
 //! The Dense layer's arithmetic: `x·W + b`.
 
 use crate::ir::{Expr, Shape};
-use crate::op::{AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Types};
+use crate::op::{AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
 use smallvec::smallvec;
 
 /// `x·W + b` over the last axis of `x`; `W` is `[in, out]`, `b` is `[out]`.
@@ -24,6 +24,10 @@ impl OpDef for Dense {
 
     fn about(&self) -> &'static str {
         "x·W + b"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Contraction { operand: 1, axes: &[0], biased: true }
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -2,8 +2,8 @@
 
 use crate::ir::{Expr, Shape};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -59,6 +59,10 @@ impl OpDef for Dot {
 
     fn about(&self) -> &'static str {
         "product contracted over pairs of axes, with batch axes"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Contraction { operand: 0, axes: &self.lhs_contract, biased: false }
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -1,7 +1,7 @@
 //! Dropout: each element is zeroed with probability `rate`, the rest scaled by `1/(1 − rate)`.
 
 use crate::ir::{DType, Expr, TensorType};
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Scalar, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types};
 use crate::ops::RandomUniform;
 use smallvec::smallvec;
 
@@ -29,6 +29,10 @@ impl OpDef for Dropout {
 
     fn about(&self) -> &'static str {
         "random zeroing, with the rest scaled up"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Random
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -1,7 +1,7 @@
 //! A named value from outside: data, a parameter, or state.
 
 use crate::ir::TensorType;
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Role, Rows, RowsCx, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Role, Rows, RowsCx, Types};
 use smallvec::smallvec;
 use std::sync::Arc;
 
@@ -30,6 +30,10 @@ impl OpDef for Input {
 
     fn about(&self) -> &'static str {
         "a named value from outside: data, a parameter, or state"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Source
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -2,7 +2,8 @@
 
 use crate::ir::{Builder, DType, Expr, Shape, TensorType};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -35,6 +36,10 @@ impl OpDef for Iota {
 
     fn about(&self) -> &'static str {
         "indices along an axis"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Source
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

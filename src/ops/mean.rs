@@ -1,7 +1,7 @@
 //! The arithmetic mean over axes: `Σx / N`.
 
 use crate::ir::Expr;
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
 use smallvec::smallvec;
 
 /// The mean over `axes`, which disappear from the shape; NaN over nothing.
@@ -52,6 +52,10 @@ impl OpDef for Mean {
 
     fn about(&self) -> &'static str {
         "mean over axes"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Reduction { axes: &self.axes }
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

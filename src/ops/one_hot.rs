@@ -2,8 +2,8 @@
 
 use crate::ir::{DType, Expr, Shape, TensorType};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -28,6 +28,10 @@ impl OpDef for OneHot {
 
     fn about(&self) -> &'static str {
         "indices as rows of the identity"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Indexing
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -2,8 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -41,6 +41,10 @@ impl OpDef for Pad {
 
     fn about(&self) -> &'static str {
         "one axis surrounded and interleaved with a value"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Assembly
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -3,8 +3,8 @@
 
 use crate::ir::{Builder, DType, Expr, Shape, TensorType};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
+    Types, VjpCx,
 };
 use crate::random::{GAMMA, mix};
 use crate::reference::{Array, Dense, Number};
@@ -50,6 +50,10 @@ impl OpDef for RandomUniform {
 
     fn about(&self) -> &'static str {
         "counter-based uniform random numbers in [0, 1)"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Random
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -3,8 +3,8 @@
 use super::edge::zero_or_nan;
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample,
-    Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, index_of};
 use smallvec::smallvec;
@@ -110,6 +110,10 @@ impl OpDef for Reduce {
 
     fn about(&self) -> &'static str {
         ["sum over axes", "largest over axes", "smallest over axes", "product over axes"][self.reduction as usize]
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Reduction { axes: &self.axes }
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -2,8 +2,8 @@
 
 use crate::ir::{Dim, Expr, Shape};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
+    RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use smallvec::smallvec;
@@ -43,6 +43,10 @@ impl OpDef for Reshape {
 
     fn about(&self) -> &'static str {
         "the same elements, row-major, under another shape"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::View(Rearrangement::Reshape)
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -2,8 +2,8 @@
 
 use crate::ir::{DType, Expr};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, SHAPES, Sample, Types,
-    VjpCx,
+    AttrError, Attrs, Case, Cotangent, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, SHAPES,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -25,6 +25,10 @@ impl OpDef for Select {
 
     fn about(&self) -> &'static str {
         "mask ? on_true : on_false"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Elementwise(Some(Function::Select))
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

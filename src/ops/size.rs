@@ -2,7 +2,8 @@
 
 use crate::ir::{Builder, DType, Dim, Expr, Shape, TensorType};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
+    VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -43,6 +44,10 @@ impl OpDef for Size {
 
     fn about(&self) -> &'static str {
         "the number of elements of a shape, as a scalar"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Source
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

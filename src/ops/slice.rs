@@ -2,8 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
+    RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use smallvec::smallvec;
@@ -47,6 +47,10 @@ impl OpDef for Slice {
 
     fn about(&self) -> &'static str {
         "a range of one axis, with a stride"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::View(Rearrangement::Cut { axis: self.axis, start: self.start, stride: self.stride })
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -2,7 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 use smallvec::smallvec;
 
@@ -53,6 +54,10 @@ impl OpDef for Softmax {
         "exponentials along an axis, scaled to sum to 1"
     }
 
+    fn nature(&self) -> Nature<'_> {
+        Nature::Normalisation { operations: 4 }
+    }
+
     fn operand_names(&self) -> &'static [&'static str] {
         &["x"]
     }
@@ -97,6 +102,10 @@ impl OpDef for LogSoftmax {
 
     fn about(&self) -> &'static str {
         "logarithm of the softmax"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Normalisation { operations: 4 }
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

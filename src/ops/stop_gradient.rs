@@ -2,7 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
@@ -24,6 +25,10 @@ impl OpDef for StopGradient {
 
     fn about(&self) -> &'static str {
         "x, treated as a constant by differentiation"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::View(Rearrangement::Same)
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

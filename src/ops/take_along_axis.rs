@@ -2,8 +2,8 @@
 
 use crate::ir::{DType, Dim, Expr};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, index_of};
 use smallvec::smallvec;
@@ -51,6 +51,10 @@ impl OpDef for TakeAlongAxis {
 
     fn about(&self) -> &'static str {
         "elements picked by index along an axis"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Indexing
     }
 
     fn operand_names(&self) -> &'static [&'static str] {
@@ -120,6 +124,10 @@ impl OpDef for ScatterAlongAxis {
 
     fn about(&self) -> &'static str {
         "values added at indices along an axis"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::Indexing
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

@@ -2,8 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
+    RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use smallvec::smallvec;
@@ -46,6 +46,10 @@ impl OpDef for Transpose {
 
     fn about(&self) -> &'static str {
         "the axes in another order"
+    }
+
+    fn nature(&self) -> Nature<'_> {
+        Nature::View(Rearrangement::Permute(&self.permutation))
     }
 
     fn operand_names(&self) -> &'static [&'static str] {

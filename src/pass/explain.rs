@@ -2,7 +2,7 @@
 
 use super::fold::Folded;
 use crate::ir::{Graph, NodeId, Place};
-use crate::op::{Op, Role};
+use crate::op::{Nature, Op, Rearrangement, Role};
 use crate::rewrite::{Fired, multiply_adds, weights_of};
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -36,17 +36,13 @@ impl Cost {
                 Some((_, Role::Data)) => {}
                 None if weight[id.index()] => {}
                 None => {
-                    cost.nodes += usize::from(!is_view(node.op()));
+                    cost.nodes += usize::from(!node.op().nature().is_view());
                     cost.multiply_adds += multiply_adds(graph, id, 1);
                 }
             }
         }
         cost
     }
-}
-
-fn is_view(op: &Op) -> bool {
-    matches!(op, Op::Reshape(_) | Op::Broadcast(_) | Op::Transpose(_) | Op::Slice(_))
 }
 
 /// What became of one layer.
@@ -127,17 +123,16 @@ impl<'g> Layers<'g> {
         let node = self.graph.node(id);
         let shape = |slot: usize| &self.graph.ty(node.operands()[slot]).shape;
         let sizes = |slot: usize| shape(slot).iter().map(ToString::to_string).collect::<Vec<_>>().join(" × ");
-        Some(match node.op() {
-            Op::Broadcast(_) => return None,
-            Op::Dense(_) => format!("{} + bias", sizes(1)),
-            Op::Dot(_) => sizes(1),
-            Op::BatchNormInfer(op) => format!("batch norm of {} channels", shape(0)[op.axis]),
-            op => op.name().to_owned(),
+        Some(match (node.op(), node.op().nature()) {
+            (_, Nature::View(Rearrangement::Stretch(_))) => return None,
+            (_, Nature::Contraction { biased, .. }) => format!("{}{}", sizes(1), if biased { " + bias" } else { "" }),
+            (Op::BatchNormInfer(op), _) => format!("batch norm of {} channels", shape(0)[op.axis]),
+            (op, _) => op.name().to_owned(),
         })
     }
 
     fn is_views_alone(&self, layer: &str) -> bool {
-        self.nodes(layer).iter().all(|&id| is_view(self.graph.node(id).op()))
+        self.nodes(layer).iter().all(|&id| self.graph.node(id).op().nature().is_view())
     }
 }
 
@@ -189,7 +184,7 @@ fn fate(folded: &Folded, layer: &str, declared: &Layers<'_>, now: &Layers<'_>) -
 }
 
 fn verb(declared: &Layers<'_>, layer: &str) -> &'static str {
-    let product = |&id: &NodeId| matches!(declared.graph.node(id).op(), Op::Dense(_) | Op::Dot(_));
+    let product = |&id: &NodeId| declared.graph.node(id).op().nature().is_contraction();
     if declared.nodes(layer).iter().any(product) { "multiplied into" } else { "folded into the weights of" }
 }
 
@@ -197,16 +192,7 @@ fn verb(declared: &Layers<'_>, layer: &str) -> &'static str {
 fn left(fired: &Fired, layer: &str) -> bool {
     let elsewhere = fired.into.as_ref().is_some_and(|into| into.layer.as_deref() != Some(layer));
     elsewhere
-        && fired
-            .absorbed
-            .iter()
-            .chain([&fired.root])
-            .any(|gone| is_map_or_product(gone.op) && gone.layer.as_deref() == Some(layer))
-}
-
-/// Ops that fold away, in contrast to those that a fold looks through.
-fn is_map_or_product(op: &str) -> bool {
-    ["batch_norm_infer", "add", "sub", "mul", "div", "neg", "dense", "dot"].contains(&op)
+        && fired.absorbed.iter().chain([&fired.root]).any(|gone| gone.folds && gone.layer.as_deref() == Some(layer))
 }
 
 /// Whether a rewrite moved something of another layer into this one.
@@ -217,7 +203,7 @@ fn took_in(fired: &Fired, layer: &str) -> bool {
 /// The layers that were folded into this one.
 fn guests(fired: &[&Fired], layer: &str) -> Vec<String> {
     let moved = fired.iter().flat_map(|fired| fired.absorbed.iter().chain([&fired.root]));
-    let named = moved.filter(|gone| is_map_or_product(gone.op)).filter_map(|gone| gone.layer.as_deref());
+    let named = moved.filter(|gone| gone.folds).filter_map(|gone| gone.layer.as_deref());
     let mut names: Vec<String> = named.filter(|&name| name != layer).map(|name| format!("`{name}`")).collect();
     names.dedup();
     names

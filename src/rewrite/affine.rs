@@ -22,6 +22,15 @@ pub(crate) struct Affine<'g> {
     pub shift: Option<Expr<'g>>,
 }
 
+/// Whether an op is an affine map of one operand wherever the others are weights.
+pub(super) fn is_map(op: &Op) -> bool {
+    match op {
+        Op::BatchNormInfer(_) | Op::Unary(Unary::Neg) => true,
+        Op::Binary(op) => matches!(op, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div),
+        _ => false,
+    }
+}
+
 impl<'g> Affine<'g> {
     /// The affine map that a node of the old graph is, and the value that it is a map of.
     pub fn of(m: &Match<'g>, value: Value) -> Result<(Value, Affine<'g>), Miss> {

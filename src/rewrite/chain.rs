@@ -5,7 +5,6 @@ use super::product::Product;
 use super::through::{Toward, data_operand, through};
 use super::{Match, Miss};
 use crate::ir::{Expr, NodeId, Value};
-use crate::op::Op;
 
 /// Neighbouring affine nodes as one map.
 #[derive(Clone, Debug)]
@@ -107,7 +106,7 @@ impl Between {
 /// Why a walk ends at a value that no map passes: a reason only if what it looked for is right behind.
 fn barred<T>(m: &Match<'_>, user: NodeId, at: Value, mut found: impl FnMut(Value) -> Result<T, Miss>) -> Miss {
     let node = m.node(at.node);
-    let is_bar = !matches!(node.op(), Op::Dense(_) | Op::Dot(_));
+    let is_bar = !node.op().nature().is_contraction();
     if is_bar && node.operands().iter().any(|&operand| found(operand).is_ok()) {
         let reason = || Miss::Refused(format!("an affine map does not pass {}", m.name(at.node)));
         return m.single_use_by(user, at).err().unwrap_or_else(reason);

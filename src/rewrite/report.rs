@@ -1,5 +1,6 @@
 //! What the driver tells of a run: what fired, what was refused and why, and which rule is wrong.
 
+use super::affine::is_map;
 use super::proof::{Equality, Unequal};
 use super::rule::Rule;
 use crate::ir::{Diagnostics, Graph, NodeId, Place};
@@ -14,6 +15,8 @@ pub struct Subject {
     pub layer: Option<String>,
     /// The op's name.
     pub op: &'static str,
+    /// Whether it is a product or an affine map: what folds away, in contrast to what a fold looks through.
+    pub folds: bool,
     /// The input's name, for an input.
     pub input: Option<String>,
     /// The line behind it.
@@ -23,11 +26,12 @@ pub struct Subject {
 impl Subject {
     /// The node in that graph.
     pub fn of(graph: &Graph, id: NodeId) -> Subject {
-        let text = graph.describe(id);
+        let (text, op) = (graph.describe(id), graph.node(id).op());
         Subject {
             text: text.split_once(' ').map_or(text.clone(), |(_, rest)| rest.to_owned()),
             layer: graph.scope(id).map(str::to_owned),
-            op: graph.node(id).op().name(),
+            op: op.name(),
+            folds: op.nature().is_contraction() || is_map(op),
             input: graph.as_input(id).map(|(name, _)| name.to_owned()),
             place: graph.place(id),
         }

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::proof::Equality;
 use super::work::operations_of;
 use crate::ir::{DType, Dim, Expr, Graph, Node, NodeId, Rebuild, Shape, TensorType, Value};
-use crate::op::Op;
+use crate::op::{Nature, Op, Rearrangement};
 use std::cell::Cell;
 use std::fmt;
 
@@ -186,7 +186,9 @@ impl<'g> Match<'g> {
 
     /// Whether a value is a weight, or the copies of one along other axes, whose sizes need not be known.
     pub fn is_laid_weight(&self, value: Value) -> bool {
-        let of_weight = |node: &Node| matches!(node.op(), Op::Broadcast(_)) && self.is_weight(node.operands()[0]);
+        let of_weight = |node: &Node| {
+            matches!(node.op().nature(), Nature::View(Rearrangement::Stretch(_))) && self.is_weight(node.operands()[0])
+        };
         self.is_weight(value) || of_weight(self.node(value.node))
     }
 
@@ -249,7 +251,7 @@ impl<'g> Match<'g> {
 
     /// The element-wise operations that a node takes for each element.
     pub fn elementwise_operations(&self, node: NodeId) -> usize {
-        if let Op::BatchNormInfer(_) = self.node(node).op() { 2 } else { 1 }
+        if let Nature::Normalisation { operations } = self.node(node).op().nature() { operations } else { 1 }
     }
 
     /// Runs `body` with every new node marked as part of the layer of an old one.

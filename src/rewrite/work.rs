@@ -2,7 +2,7 @@
 
 use super::facts::weights_of;
 use crate::ir::{Dim, Graph, NodeId, TensorType};
-use crate::op::Op;
+use crate::op::{Nature, Rearrangement};
 
 /// What a symbol counts as: no plan is made yet, and a usual batch is about this large.
 const NOMINAL: u64 = 32;
@@ -23,7 +23,7 @@ pub fn work(graph: &Graph) -> Work {
     let (live, weight) = (graph.live(), weights_of(graph));
     let is_laid = |id: NodeId| {
         let node = graph.node(id);
-        matches!(node.op(), Op::Broadcast(_)) && weight[node.operands()[0].node.index()]
+        matches!(node.op().nature(), Nature::View(Rearrangement::Stretch(_))) && weight[node.operands()[0].node.index()]
     };
     let counted = |&id: &NodeId| live[id.index()] && !weight[id.index()] && !is_laid(id);
     let operations = graph.ids().filter(counted).map(|id| operations(graph, id, NOMINAL)).fold(0, u64::saturating_add);
@@ -45,17 +45,15 @@ fn operations(graph: &Graph, id: NodeId, symbol: u64) -> u64 {
     let size = |ty: &TensorType| elements(ty, symbol);
     let operand = |slot: usize| graph.ty(node.operands()[slot]);
     let result = node.types().first().map_or(0, size);
-    let arithmetic = match node.op() {
-        Op::Input(_) | Op::Constant(_) | Op::Size(_) => 0,
-        // Views: the planner reads through them.
-        Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::StopGradient(_) => 0,
-        Op::Dot(_) => multiply_adds(graph, id, symbol),
-        Op::Dense(_) => multiply_adds(graph, id, symbol).saturating_add(result),
-        Op::Reduce(_) | Op::Mean(_) | Op::ArgMax(_) => size(operand(0)),
-        Op::BatchNormInfer(_) => result.saturating_mul(2),
-        Op::BatchNormTrain(_) | Op::BatchNormGrad(_) => result.saturating_mul(6),
-        Op::Softmax(_) | Op::LogSoftmax(_) | Op::SoftmaxCrossEntropy(_) => size(operand(0)).saturating_mul(4),
-        _ => result,
+    let arithmetic = match node.op().nature() {
+        // What is known before the run, and what the planner reads in another way.
+        Nature::Source | Nature::View(_) => 0,
+        Nature::Contraction { biased, .. } => {
+            multiply_adds(graph, id, symbol).saturating_add(if biased { result } else { 0 })
+        }
+        Nature::Reduction { .. } => size(operand(0)),
+        Nature::Normalisation { operations } => size(operand(0)).saturating_mul(operations as u64),
+        Nature::Elementwise(_) | Nature::Indexing | Nature::Assembly | Nature::Random => result,
     };
     arithmetic.saturating_add(1)
 }
@@ -63,14 +61,9 @@ fn operations(graph: &Graph, id: NodeId, symbol: u64) -> u64 {
 /// The multiply-adds of a product; 0 for any other node.
 pub(crate) fn multiply_adds(graph: &Graph, id: NodeId, symbol: u64) -> u64 {
     let node = graph.node(id);
-    let contracted = match node.op() {
-        Op::Dense(_) => graph.ty(node.operands()[1]).shape.first().copied().map_or(1, |dim| extent(dim, symbol)),
-        Op::Dot(dot) => {
-            let lhs = &graph.ty(node.operands()[0]).shape;
-            dot.lhs_contract.iter().map(|&axis| extent(lhs[axis], symbol)).fold(1, u64::saturating_mul)
-        }
-        _ => return 0,
-    };
+    let Nature::Contraction { operand, axes, .. } = node.op().nature() else { return 0 };
+    let shape = &graph.ty(node.operands()[operand]).shape;
+    let contracted = axes.iter().map(|&axis| extent(shape[axis], symbol)).fold(1, u64::saturating_mul);
     node.types().iter().map(|ty| elements(ty, symbol)).fold(0, u64::saturating_add).saturating_mul(contracted)
 }
 

@@ -9,6 +9,7 @@ mod edges;
 mod extremes;
 mod kinks;
 mod limits;
+mod nature;
 mod numbers;
 mod points;
 mod sweep;

@@ -22,7 +22,7 @@ pub(super) fn narrow(graph: &Graph) -> Result<Graph, Diagnostics> {
                 made = match (node.op(), &operands[..]) {
                     (Op::Broadcast(op), &[x]) => Some(spread(x, node.types()[0].shape.clone(), op.dims())),
                     (Op::Reshape(_), &[x]) => Some(reshaped(x, node.types()[0].shape.clone())),
-                    (op, operands) if is_elementwise(op) => {
+                    (op, operands) if op.nature().is_elementwise() => {
                         early(rebuild.builder(), op, operands).or_else(|| collected(op, operands))
                     }
                     (op, &[x]) if sum_of(op).is_some() && single[node.operands()[0].node.index()] => joined(op, x),
@@ -59,26 +59,6 @@ fn single_uses(graph: &Graph, live: &[bool]) -> Vec<bool> {
         node.operands().iter().for_each(|operand| uses[operand.node.index()] += 1);
     }
     uses.into_iter().map(|uses| uses == 1).collect()
-}
-
-/// Ops whose result at a place depends on their operands at that place alone.
-fn is_elementwise(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Compare(_)
-            | Op::Select(_)
-            | Op::Clamp(_)
-            | Op::Cast(_)
-            | Op::StopGradient(_)
-            | Op::LeakyRelu(_)
-            | Op::Elu(_)
-            | Op::Selu(_)
-            | Op::Gelu(_)
-            | Op::Silu(_)
-            | Op::Softplus(_)
-    )
 }
 
 /// An element-wise op over the axes along which some operand varies, repeated along the others; `None` if there are no

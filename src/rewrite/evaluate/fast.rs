@@ -4,7 +4,7 @@
 use super::content::{Content, View};
 use super::number::Exact;
 use super::walk::{Axes, row_major, walk};
-use crate::ops::{Binary, Broadcast, Compare, Reduce, Reduction, Transpose, Unary};
+use crate::ops::{Binary, Compare, Reduce, Reduction, Unary};
 use crate::reference::{Array, Dense};
 use std::sync::Arc;
 
@@ -124,17 +124,19 @@ pub(super) fn select<S: Exact>(mask: &Content<S>, on_true: &Content<S>, on_false
     }
 }
 
-pub(super) fn broadcast<S: Exact>(op: &Broadcast, x: &Content<S>, shape: Axes) -> Content<S> {
+/// Axis `i` of the operand as axis `to[i]` of the result, which repeats along the others.
+pub(super) fn stretch<S: Exact>(to: &[usize], x: &Content<S>, shape: Axes) -> Content<S> {
     let mut strides = Axes::from_elem(0, shape.len());
-    for (axis, &dim) in op.dims().iter().enumerate() {
+    for (axis, &dim) in to.iter().enumerate() {
         // An axis of one element has stride 0: it repeats wherever it is stretched.
         strides[dim] = x.strides[axis];
     }
     x.restrided(shape, strides)
 }
 
-pub(super) fn transpose<S: Exact>(op: &Transpose, x: &Content<S>, shape: Axes) -> Content<S> {
-    let strides = op.permutation().iter().map(|&axis| x.strides[axis]).collect();
+/// Axis `i` of the result is axis `from[i]` of the operand.
+pub(super) fn permute<S: Exact>(from: &[usize], x: &Content<S>, shape: Axes) -> Content<S> {
+    let strides = from.iter().map(|&axis| x.strides[axis]).collect();
     x.restrided(shape, strides)
 }
 

@@ -15,7 +15,7 @@ mod tests;
 pub(crate) use number::Exact;
 
 use crate::ir::{Bindings, Builder, DType, Graph, Node, TensorType, Value};
-use crate::op::Op;
+use crate::op::{Function, Nature, Op, Rearrangement};
 use crate::ops::{Binary, Reduction, Unary};
 use crate::reference::{Array, EvalError, MOST_ELEMENTS, eval_op};
 use content::Content;
@@ -195,30 +195,36 @@ impl<S: Exact> Evaluator<S> {
     fn fast(&mut self, op: &Op, operands: &[ValueNumber], ty: &TensorType) -> Result<Option<ValueNumber>, EvalError> {
         let shape = Axes::from_vec(ty.shape.resolve(&self.bindings)?);
         let at = |slot: usize| &self.contents[operands[slot].0 as usize];
-        match op {
+        let nature = op.nature();
+        match (op, nature) {
             // Views need no memory, but their elements must be countable.
-            Op::Broadcast(_) | Op::Transpose(_) => self.fits(ty, &shape, usize::MAX)?,
-            Op::Dot(_) | Op::Reduce(_) => {
+            (_, Nature::View(Rearrangement::Permute(_) | Rearrangement::Stretch(_))) => {
+                self.fits(ty, &shape, usize::MAX)?;
+            }
+            (Op::Dot(_) | Op::Reduce(_), _) => {
                 let all = operands.iter().map(|operand| &self.contents[operand.0 as usize].shape).chain([&shape]);
                 all.into_iter().try_for_each(|shape| self.admit(ty, shape))?;
             }
             _ => self.admit(ty, &shape)?,
         }
-        let content = match op {
-            Op::StopGradient(_) => return Ok(Some(operands[0])),
-            // Between f32 and f64 the number type stays as it is.
-            Op::Cast(op) if op.dtype.is_float() && matches!(at(0).base(), Array::Real(_)) => {
-                return Ok(Some(operands[0]));
-            }
-            Op::Unary(op) => fast::unary(*op, at(0)),
-            Op::Binary(op) => fast::binary(*op, at(0), at(1)),
-            Op::Compare(op) => fast::compare(*op, at(0), at(1)),
-            Op::Select(_) => fast::select(at(0), at(1), at(2)),
-            Op::Broadcast(op) => fast::broadcast(op, at(0), shape),
-            Op::Transpose(op) => fast::transpose(op, at(0), shape),
-            Op::Reshape(_) => at(0).reshaped(shape),
-            Op::Reduce(op) => fast::reduce(op, at(0), shape),
-            Op::Dot(op) => product::dot(op, at(0), at(1), &shape),
+        let content = match (op, nature) {
+            (_, Nature::View(Rearrangement::Same)) => return Ok(Some(operands[0])),
+            (_, Nature::View(Rearrangement::Reshape)) => at(0).reshaped(shape),
+            (_, Nature::View(Rearrangement::Permute(from))) => fast::permute(from, at(0), shape),
+            (_, Nature::View(Rearrangement::Stretch(to))) => fast::stretch(to, at(0), shape),
+            (_, Nature::Elementwise(Some(function))) => match function {
+                Function::Unary(op) => fast::unary(op, at(0)),
+                Function::Binary(op) => fast::binary(op, at(0), at(1)),
+                Function::Compare(op) => fast::compare(op, at(0), at(1)),
+                Function::Select => fast::select(at(0), at(1), at(2)),
+                // Between f32 and f64 the number type stays as it is.
+                Function::Cast(dtype) if dtype.is_float() && matches!(at(0).base(), Array::Real(_)) => {
+                    return Ok(Some(operands[0]));
+                }
+                Function::Cast(_) => return Ok(None),
+            },
+            (Op::Reduce(op), _) => fast::reduce(op, at(0), shape),
+            (Op::Dot(op), _) => product::dot(op, at(0), at(1), &shape),
             _ => return Ok(None),
         };
         Ok(Some(self.intern(content)))
@@ -247,7 +253,8 @@ impl<S: Exact> Evaluator<S> {
     }
 
     fn expansion(&mut self, op: &Op, types: OperandTypes) -> Option<Arc<Expansion>> {
-        if is_primitive(op) {
+        // What these do is said by their nature alone.
+        if let Nature::Source | Nature::View(_) | Nature::Elementwise(Some(_)) = op.nature() {
             return None;
         }
         let expand = || {
@@ -308,23 +315,4 @@ fn decides(op: &Op) -> bool {
         Op::Compare(_) | Op::ArgMax(_) => true,
         _ => false,
     }
-}
-
-/// Ops that have no expansion; another one is only asked for it in vain.
-fn is_primitive(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Constant(_)
-            | Op::Size(_)
-            | Op::Iota(_)
-            | Op::RandomUniform(_)
-            | Op::Cast(_)
-            | Op::Slice(_)
-            | Op::Pad(_)
-            | Op::Concat(_)
-            | Op::ArgMax(_)
-            | Op::OneHot(_)
-            | Op::TakeAlongAxis(_)
-            | Op::ScatterAlongAxis(_)
-    )
 }
