@@ -1,10 +1,10 @@
 //! One block of memory, aligned to cache lines.
 
-use crate::plan::ALIGNMENT;
+use crate::kernel::LINE;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
-/// A zeroed block of bytes, aligned to [`ALIGNMENT`].
+/// A zeroed block of bytes, aligned to [`LINE`].
 pub(super) struct Arena {
     start: NonNull<u8>,
     layout: Layout,
@@ -18,7 +18,7 @@ unsafe impl Sync for Arena {}
 impl Arena {
     /// `None` where the system has no such block.
     pub(super) fn new(bytes: usize) -> Option<Arena> {
-        let layout = Layout::from_size_align(bytes.max(1), ALIGNMENT).ok()?;
+        let layout = Layout::from_size_align(bytes.max(1), LINE).ok()?;
         // SAFETY: the layout is not empty.
         let start = unsafe { alloc_zeroed(layout) };
         Some(Arena { start: NonNull::new(start)?, layout })

@@ -5,10 +5,21 @@
 //! steps behind the line, which is a handful of numbers for each. Where the bound is no proof, which takes gradients of
 //! 1e15 and more or a rule that divides by what may be 0, the caller keeps a copy of the states while they are written.
 
-use super::notes::Notes;
 use super::range::{Range, of_map, of_product};
-use super::run::Outcome;
-use crate::plan::{Buffer, BufferId, GemmMap, MapCode, Plan, Step, StepKind, Storage};
+use crate::kernel::{BufferId, CopyCall, GemmMapCall, Kernel, MapCall, Notes};
+use crate::plan::{Buffer, Plan, Step, Storage};
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Outcome {
+    /// To its end.
+    Passed,
+    /// To the line, where something was NaN or infinite.
+    NotFinite,
+    /// To the line, since it was not proved that what is behind it is finite.
+    Unproved,
+}
 
 /// Memory to bound next values in, one for each worker.
 #[derive(Clone, Debug)]
@@ -37,8 +48,8 @@ impl Bounds {
             Storage::Constant(index) => Range::of(plan.constants[index].to_f64().into_iter()),
             _ => Range::ZERO,
         };
-        let slots = |step: &Step| match &step.kind {
-            StepKind::Map(map) | StepKind::GemmMap(GemmMap { map, .. }) => map.scratch + map.outputs.len(),
+        let slots = |step: &Step| match &step.call {
+            Kernel::Map(map) | Kernel::GemmMap(GemmMapCall { map, .. }) => map.scratch + map.outputs.len(),
             _ => 1,
         };
         // So many that no run allocates.
@@ -65,7 +76,7 @@ impl Bounds {
         }
         for &buffer in plan.watch.measured.iter().chain(&plan.watch.glanced) {
             if self.buffers[buffer].if_finite().is_none() {
-                let reads = |step: &Step| step.kind.reads().contains(&buffer);
+                let reads = |step: &Step| step.call.reads().contains(&buffer);
                 self.guilty = plan.steps[plan.commit..].iter().position(reads).map(|at| plan.commit + at);
                 return Outcome::NotFinite;
             }
@@ -76,21 +87,21 @@ impl Bounds {
                 *bound = states[state];
             }
         }
-        let is_proved = plan.steps[plan.commit..].iter().all(|step| self.step(plan, &step.kind).is_some());
+        let is_proved = plan.steps[plan.commit..].iter().all(|step| self.step(plan, &step.call).is_some());
         if is_proved { Outcome::Passed } else { Outcome::Unproved }
     }
 
     /// Bounds what a step writes; `None` if that is not proved to be finite.
-    fn step(&mut self, plan: &Plan, kind: &StepKind) -> Option<()> {
+    fn step(&mut self, plan: &Plan, call: &Kernel) -> Option<()> {
         let Bounds { buffers, scratch, wrote, states, .. } = self;
         wrote.clear();
-        match kind {
-            StepKind::Map(map) => of_step(plan, buffers, map, None, scratch, wrote)?,
-            StepKind::GemmMap(GemmMap { gemm, map, input, .. }) => {
+        match call {
+            Kernel::Map(map) => of_step(plan, buffers, map, None, scratch, wrote)?,
+            Kernel::GemmMap(GemmMapCall { gemm, map, input, .. }) => {
                 let product = of_product(gemm, buffers[gemm.a.buffer], buffers[gemm.b.buffer])?;
                 of_step(plan, buffers, map, Some((*input, product)), scratch, wrote)?;
             }
-            StepKind::Copy { from, to } => wrote.push((to.buffer, buffers[from.buffer])),
+            Kernel::Copy(CopyCall { from, to }) => wrote.push((to.buffer, buffers[from.buffer])),
             _ => return None,
         }
         for &(buffer, range) in &*wrote {
@@ -107,7 +118,7 @@ impl Bounds {
 fn of_step(
     plan: &Plan,
     buffers: &[Range],
-    map: &MapCode,
+    map: &MapCall,
     product: Option<(usize, Range)>,
     scratch: &mut Vec<Range>,
     wrote: &mut Vec<(BufferId, Range)>,

@@ -2,7 +2,8 @@
 
 use super::arena::Arena;
 use crate::ir::{Tensor, TensorData, TensorDataMut};
-use crate::plan::{ALIGNMENT, Blocks, Plan, PlanError};
+use crate::kernel::{Blocks, LINE};
+use crate::plan::{Plan, PlanError};
 
 /// Memory for every state of a plan.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ impl Held {
         for port in plan.states() {
             offsets.push(end);
             let bytes = port.shape.iter().product::<usize>() * port.dtype.size();
-            end += bytes.next_multiple_of(ALIGNMENT);
+            end += bytes.next_multiple_of(LINE);
         }
         let arena = Arena::new(end).ok_or(PlanError::OutOfMemory { bytes: end })?;
         Ok(Held { arena, offsets })

@@ -5,8 +5,8 @@
 //! one rounding. `None` stands for what is not proved: a value that may be NaN or too large for its type.
 
 use crate::ir::DType;
-use crate::ops::{Binary, Unary};
-use crate::plan::{Gemm, MapCode, MapInstruction, MapOp, Slot, Then};
+use crate::kernel::{Extent, GemmCall, Level, MapCall, MapInstruction, MapOp, Real, Slot, Then, reduce};
+use crate::ops::{Binary, Reduction, Unary};
 
 /// All numbers from `low` to `high`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,8 +93,32 @@ impl Range {
     }
 }
 
+/// Between which numbers the elements of an array are.
+///
+/// # Safety
+/// `start` is readable for so many elements of the type, and no one writes them meanwhile.
+pub(super) unsafe fn range_of(level: Level, dtype: DType, len: usize, start: *const u8) -> Range {
+    unsafe fn of<T: Real>(level: Level, start: *const T, len: usize) -> Range {
+        let bound = |reduction| {
+            let (mut bound, whole) = ([T::ZERO], Extent { outer: 1, reduced: len, inner: 1, stride: 1 });
+            // SAFETY: the caller's.
+            unsafe { reduce(level, reduction, start, &mut bound, whole) };
+            bound[0].to_f64()
+        };
+        Range { low: bound(Reduction::Min), high: bound(Reduction::Max) }
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        match (dtype, len) {
+            (DType::I32 | DType::Bool, _) | (_, 0) => Range::ZERO,
+            (DType::F32, len) => of::<f32>(level, start.cast(), len),
+            (DType::F64, len) => of::<f64>(level, start.cast(), len),
+        }
+    }
+}
+
 /// The product of matrices whose elements are in these ranges.
-pub(super) fn of_product(gemm: &Gemm, a: Range, b: Range) -> Option<Range> {
+pub(super) fn of_product(gemm: &GemmCall, a: Range, b: Range) -> Option<Range> {
     // A chain of so many roundings still loses less than half of a sum of magnitudes.
     const LONGEST: usize = 1 << 22;
     let magnitude = 2.0 * gemm.k as f64 * a.magnitude() * b.magnitude();
@@ -103,7 +127,7 @@ pub(super) fn of_product(gemm: &Gemm, a: Range, b: Range) -> Option<Range> {
 
 /// What a map computes: takes the ranges of its inputs, leaves those of its outputs. `scratch` is memory to work in.
 pub(super) fn of_map(
-    map: &MapCode,
+    map: &MapCall,
     input: impl Fn(usize) -> Option<Range>,
     scratch: &mut Vec<Range>,
     mut output: impl FnMut(usize, Range),
@@ -214,7 +238,8 @@ mod tests {
     use super::*;
     use crate::exec::{Executable, Options};
     use crate::ir::{Bindings, Builder, Expr, Tensor};
-    use crate::plan::{Plan, StepKind};
+    use crate::kernel::Kernel;
+    use crate::plan::Plan;
     use crate::random::Stream;
 
     /// A random element-wise expression over three inputs.
@@ -267,7 +292,7 @@ mod tests {
             let graph = g.finish().unwrap();
             let plan = Plan::new(&graph, &Bindings::new()).unwrap();
             let [step] = plan.steps.as_slice() else { continue };
-            let StepKind::Map(map) = &step.kind else { continue };
+            let Kernel::Map(map) = &step.call else { continue };
             // Magnitudes of many sizes, some of one sign; the ends of a range are among its elements.
             let ranges: Vec<Range> = (0..3)
                 .map(|_| {

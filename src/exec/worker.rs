@@ -3,22 +3,20 @@
 use super::arena::Arena;
 use super::commit::Bounds;
 use super::team::Bell;
-use crate::kernel::map::Origin;
-use crate::plan::{ALIGNMENT, Phase, Plan, Step, StepKind};
+use crate::kernel::{LINE, Workspace};
+use crate::plan::{Phase, Plan};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Scratch and lists that only one worker uses.
+/// Scratch and notes that only one worker uses.
 #[derive(Debug)]
 pub(super) struct Worker {
-    scratch: Arena,
-    pub inputs: Vec<Origin>,
-    pub outputs: Vec<*mut u8>,
+    // Owns the scratch of the workspace.
+    _scratch: Arena,
+    pub workspace: Workspace,
     /// To bound what a commit will write.
     pub bounds: Bounds,
-    /// Whether a product behind the line has come out infinite or NaN.
-    pub overflowed: bool,
     /// What this worker did, if that is recorded.
     pub spans: Vec<Span>,
 }
@@ -37,27 +35,10 @@ pub struct Span {
 }
 
 impl Worker {
-    fn new(plan: &Plan, bounds: &Bounds) -> Option<Worker> {
-        let widest = |count: fn(&crate::plan::MapCode) -> usize| {
-            let of_step = |step: &Step| match &step.kind {
-                StepKind::Map(map) => count(map),
-                StepKind::GemmMap(fused) => count(&fused.map),
-                _ => 0,
-            };
-            plan.steps.iter().map(of_step).max().unwrap_or(0)
-        };
-        Some(Worker {
-            scratch: Arena::new(plan.scratch_bytes.next_multiple_of(ALIGNMENT))?,
-            inputs: Vec::with_capacity(widest(|map| map.inputs.len())),
-            outputs: Vec::with_capacity(widest(|map| map.outputs.len())),
-            bounds: bounds.clone(),
-            overflowed: false,
-            spans: Vec::new(),
-        })
-    }
-
-    pub fn scratch(&mut self) -> *mut u8 {
-        self.scratch.start()
+    fn new(plan: &Plan, worker: usize, bounds: &Bounds) -> Option<Worker> {
+        let mut scratch = Arena::new(plan.scratch_bytes.next_multiple_of(LINE))?;
+        let workspace = Workspace { worker, scratch: scratch.start(), overflowed: false };
+        Some(Worker { _scratch: scratch, workspace, bounds: bounds.clone(), spans: Vec::new() })
     }
 }
 
@@ -80,7 +61,7 @@ struct OwnLine(AtomicUsize);
 
 // SAFETY: a worker's own part is used by one thread at a time, which `own` asks its caller for; the rest is atomic.
 unsafe impl Sync for Workers {}
-// SAFETY: the pointers in a worker's lists are only followed during a run, which sets them.
+// SAFETY: a worker's scratch is its own, and is only followed during a run.
 unsafe impl Send for Workers {}
 
 /// The bit of `done` that says that a share has panicked: more than any number of shares, so whoever waits goes on.
@@ -96,7 +77,8 @@ impl Workers {
     /// `None` where the system has no such memory.
     pub fn new(plan: &Plan) -> Option<Workers> {
         let bounds = Bounds::new(plan);
-        let each: Option<Vec<_>> = (0..plan.threads).map(|_| Worker::new(plan, &bounds).map(UnsafeCell::new)).collect();
+        let each: Option<Vec<_>> =
+            (0..plan.threads).map(|worker| Worker::new(plan, worker, &bounds).map(UnsafeCell::new)).collect();
         let most = plan.phases.iter().map(|phase| phase.shares).max().unwrap_or(0);
         let mut total = 0;
         let ends = plan.phases.iter().map(|phase| {

@@ -1,7 +1,68 @@
 //! The largest magnitude of an array, a NaN counting as larger than any number.
 
-use super::map::Stretches;
-use super::{Level, Real};
+use super::call::{
+    BufferId, Call, Costs, Cut, Description, Memory, Region, Share, Split, Splits, Touch, Work, Workspace, by_type,
+    largest_share, sizes,
+};
+use super::{Level, Real, Stretches};
+use crate::ir::DType;
+
+/// Notes the largest magnitude of a buffer, for the line that a run must not pass with a NaN; it writes no buffer.
+#[derive(Debug)]
+pub(crate) struct MeasureCall {
+    pub x: BufferId,
+    pub dtype: DType,
+    pub len: usize,
+    /// Where it is noted.
+    pub slot: usize,
+    /// The fed input that the buffer is, if it is one: the caller may know already.
+    pub feed: Option<usize>,
+}
+
+impl Call for MeasureCall {
+    fn touches(&self) -> Vec<Touch> {
+        vec![Touch::read(self.x, self.dtype, Region::run(0, self.len), Cut::Same)]
+    }
+
+    fn splits(&self) -> Splits {
+        Splits { any_of: Some(self.len), ..Splits::of([Split::columns(self.len)]) }
+    }
+
+    fn work(&self) -> Work {
+        Work::of(self.len, self.len * self.dtype.size(), self.dtype)
+    }
+
+    fn time(&self, costs: &Costs, split: Option<Split>, threads: usize) -> f64 {
+        costs.swept(largest_share(self.len, split, threads), 1)
+    }
+
+    fn scratch(&self) -> usize {
+        0
+    }
+
+    fn describe(&self) -> Description {
+        let detail = format!("measure {}", self.slot);
+        Description { kernel: "measure", sizes: sizes(&[self.len]), detail, is_product: false }
+    }
+
+    /// # Safety
+    /// As the trait says.
+    unsafe fn run(&self, memory: &Memory<'_>, share: &Share<'_>, own: &mut Workspace) {
+        let known = self.feed.and_then(|feed| memory.vouched.get(feed).copied().flatten());
+        let magnitude = known.unwrap_or_else(|| {
+            let stretches = share.stretches(self.len);
+            // SAFETY: the caller's.
+            unsafe {
+                by_type(
+                    self.dtype,
+                    || f64::from(measure::<f32>(memory.level, memory.at(self.x), stretches)),
+                    || measure::<f64>(memory.level, memory.at(self.x), stretches),
+                )
+            }
+        });
+        memory.notes.note(own.worker, self.slot, magnitude);
+    }
+}
 
 /// Independent partial results, so that the loop fills vector registers: many for long stretches, few for their ends.
 const LANES: usize = 64;
@@ -53,7 +114,7 @@ mod tests {
     use super::*;
 
     fn all<T: Real>(values: &[T]) -> T {
-        let whole = Stretches { first: 0, len: values.len(), stride: 0, count: 1 };
+        let whole = Stretches::whole(values.len());
         let levels = [Some(Level::widest()), Level::avx2(), Some(Level::baseline())];
         let found: Vec<T> = levels
             .into_iter()

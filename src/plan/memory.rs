@@ -2,21 +2,12 @@
 //! which it is first written, and gives it back after the phase in which it is last read. Within a phase shares run at
 //! their own pace, so nothing is reused there.
 
-use super::{BufferId, Gemm, GemmMap, MapCode, Method, Plan, StepKind, Storage};
+use super::{Plan, Storage};
+use crate::kernel::{BufferId, Call, LINE};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Arena offsets are multiples of a cache line.
-pub(crate) const ALIGNMENT: usize = 64;
-
-/// Elements that a fused map works on at a time: the operands of a chunk fit the first-level cache many times.
-pub(crate) const CHUNK: usize = 512;
-
-/// Bytes from one chunk of scratch to the next: room for the widest element type, and some more, since a core takes a load
-/// for one that depends on a store whose address ends in the same 12 bits.
-pub(crate) const CHUNK_BYTES: usize = CHUNK * 8 + STAGGER;
-
 /// Bytes by which neighbours of a whole number of pages are moved apart.
-const STAGGER: usize = 3 * ALIGNMENT;
+const STAGGER: usize = 3 * LINE;
 
 const PAGE: usize = 4096;
 
@@ -50,40 +41,13 @@ pub(super) fn lay_out(plan: &mut Plan) {
     }
     plan.arena_bytes = gaps.end;
     plan.least_arena_bytes = most;
-    plan.scratch_bytes =
-        plan.steps.iter().map(|step| scratch(&step.kind).next_multiple_of(ALIGNMENT)).max().unwrap_or(0);
-}
-
-/// Scratch that one worker needs for a step.
-fn scratch(kind: &StepKind) -> usize {
-    let of_map = |map: &MapCode| (map.inputs.len() + map.scratch) * CHUNK_BYTES;
-    let of_gemm = |gemm: &Gemm| {
-        if gemm.method == Method::Packed || gemm.blocks.is_some() { GEMM_SCRATCH * gemm.dtype.size() } else { 0 }
-    };
-    match kind {
-        StepKind::Map(map) => of_map(map),
-        StepKind::Gemm(gemm) => of_gemm(gemm),
-        StepKind::GemmMap(GemmMap { gemm, map, window, .. }) => {
-            let packing = GEMM_SCRATCH * gemm.dtype.size();
-            of_map(map) + window[0] * window[1] * gemm.dtype.size() + packing + 2 * ALIGNMENT
-        }
-        StepKind::BatchNormTrain { dtype, extent, .. } | StepKind::BatchNormGrad { dtype, extent, .. } => {
-            BATCH_NORM_SCRATCH * extent[1] * dtype.size()
-        }
-        _ => 0,
-    }
+    plan.scratch_bytes = plan.steps.iter().map(|step| step.call.scratch().next_multiple_of(LINE)).max().unwrap_or(0);
 }
 
 fn size_of(plan: &Plan, buffer: BufferId) -> usize {
-    let bytes = plan.buffers[buffer].bytes().next_multiple_of(ALIGNMENT);
+    let bytes = plan.buffers[buffer].bytes().next_multiple_of(LINE);
     if bytes > 0 && bytes.is_multiple_of(PAGE) { bytes + STAGGER } else { bytes }
 }
-
-/// Elements of scratch that a product needs to pack its right operand: 1,024 rows of 3 vectors.
-pub(crate) const GEMM_SCRATCH: usize = 1024 * 3 * 16;
-
-/// Vectors of channels that batch norm and its backward need as scratch.
-pub(crate) const BATCH_NORM_SCRATCH: usize = 3;
 
 /// For each arena buffer, the first phase that touches it and the last; outputs live to the end.
 fn lifetimes(plan: &Plan) -> Vec<Option<(usize, usize)>> {
@@ -96,7 +60,7 @@ fn lifetimes(plan: &Plan) -> Vec<Option<(usize, usize)>> {
     };
     for (at, phase) in plan.phases.iter().enumerate() {
         for step in &plan.steps[phase.steps.clone()] {
-            for buffer in step.kind.writes().into_iter().chain(step.kind.reads()) {
+            for buffer in step.call.writes().into_iter().chain(step.call.reads()) {
                 touch(buffer, at);
             }
         }

@@ -1,54 +1,27 @@
 //! From a graph to a flat list of kernel calls over one arena: nothing is allocated or decided when a plan runs.
 //!
-//! The way there, a file each: symbols are bound and composites without a kernel are expanded (`legalise`);
-//! element-wise nodes are gathered into fused maps (`fuse`); each remaining node becomes kernel calls over views
-//! (`lower`, `lower_map`); state is updated in place where no one still reads the old value (`in_place`); products and batch
-//! norm take up what is around them (`finish`, `rectify`, `epilogue`); held parameters get a layout (`blocks`); steps are
-//! shared out in phases (`schedule`); and buffers whose lifetimes do not meet share memory (`memory`).
+//! A pipeline, a folder each: nodes become kernel calls over views (`lower`); steps are joined with those around them
+//! (`join`); the work is shared out in phases (`share`); buffers whose lifetimes do not meet share memory (`memory`). A plan
+//! can be held against its invariants (`verify`), and tells what it will do (`report`).
 
-mod access;
-mod blocks;
-mod contract;
-mod cost;
-mod epilogue;
-mod finish;
-mod fuse;
-mod in_place;
-mod label;
-mod legalise;
+#[cfg(test)]
+pub(crate) mod examples;
+mod join;
 mod lower;
-mod lower_map;
 mod memory;
-mod native;
-mod planned;
-mod print;
-mod rectify;
-mod schedule;
-mod split;
+mod report;
+mod share;
 mod step;
 mod verify;
-mod view;
-mod watch;
-mod work;
 
-pub(crate) use blocks::Blocks;
-pub use cost::Costs;
-pub(crate) use finish::Finish;
-pub use label::{Direction, Label};
-pub(crate) use memory::{ALIGNMENT, BATCH_NORM_SCRATCH, CHUNK, CHUNK_BYTES, GEMM_SCRATCH};
-pub(crate) use native::{Native, Program};
-pub use planned::{PlannedPhase, PlannedStep};
-pub(crate) use schedule::Phase;
-pub(crate) use split::Split;
-pub(crate) use step::{
-    Gemm, GemmMap, MapCode, MapInstruction, MapOp, Matrix, Method, NoteSlots, Pattern, Slot, Step, StepKind, Then,
-};
+pub use crate::kernel::{Costs, Work};
+pub use report::{Direction, Label, PlannedPhase, PlannedStep};
+pub(crate) use share::{Phase, Watch};
+pub(crate) use step::Step;
 pub use verify::{PLAN_CHECKS, PlanCheck, PlanFault, PlanFaults};
-pub(crate) use view::View;
-pub(crate) use watch::Watch;
-pub use work::Work;
 
 use crate::ir::{Bindings, DType, Diagnostics, Graph, NodeId, Shape, Tensor, UnboundSymbol, element_count};
+use crate::kernel::{Blocks, BufferId};
 use crate::op::{Op, Role};
 use std::collections::HashMap;
 
@@ -127,8 +100,6 @@ impl Buffer {
     }
 }
 
-pub(crate) type BufferId = usize;
-
 /// A graph input or output at concrete size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
@@ -141,7 +112,7 @@ pub struct Port {
 }
 
 /// A schedule of kernel calls with all memory laid out, for one binding of the symbols.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan {
     pub(crate) buffers: Vec<Buffer>,
     pub(crate) constants: Vec<Tensor>,
@@ -192,27 +163,24 @@ impl Plan {
         costs: &Costs,
         held: bool,
     ) -> Result<Plan, PlanError> {
-        let legal = legalise::legalise(graph)?;
+        let legal = lower::legalise(graph)?;
         if cfg!(debug_assertions) {
             crate::ir::verify(&legal).map_err(|errors| PlanError::Graph(Box::new(errors)))?;
         }
         let shapes = concrete_shapes(&legal, bindings)?;
         check_counts(&legal, bindings)?;
-        let fusion = fuse::fuse(&legal, &shapes);
+        let fusion = lower::fuse(&legal, &shapes);
         let mut plan = lower::lower(&legal, &shapes, &fusion, bindings);
-        let sources = label::Sources::of(&legal, &fusion);
-        in_place::commit_state(&mut plan);
-        finish::finish_products(&mut plan);
-        rectify::rectify_norms(&mut plan);
-        epilogue::join_epilogues(&mut plan);
-        plan.layouts = vec![None; plan.states.len()];
-        blocks::choose(&mut plan, held);
-        watch::watch(&mut plan);
-        plan.threads = threads.max(1);
-        schedule::schedule(&mut plan, costs, threads.max(1));
+        let sources = report::Sources::of(&legal, &fusion);
+        join::commit_state(&mut plan);
+        join::finish_products(&mut plan);
+        join::rectify_norms(&mut plan);
+        join::join_epilogues(&mut plan);
+        share::choose_layouts(&mut plan, held);
+        share::watch(&mut plan);
+        share::schedule(&mut plan, costs, threads.max(1));
         memory::lay_out(&mut plan);
         plan.labels = plan.steps.iter().map(|step| sources.label(step, &plan)).collect();
-        plan.costs = *costs;
         if verify::is_on() {
             plan.verify()?;
         }
@@ -223,7 +191,7 @@ impl Plan {
     fn readers(&self) -> HashMap<BufferId, Vec<usize>> {
         let mut readers: HashMap<BufferId, Vec<usize>> = HashMap::new();
         for (at, step) in self.steps.iter().enumerate() {
-            for buffer in step.kind.reads() {
+            for buffer in step.call.reads() {
                 readers.entry(buffer).or_default().push(at);
             }
         }
@@ -232,17 +200,23 @@ impl Plan {
 
     /// The states that a step writes.
     pub(crate) fn states_written(&self, step: &Step) -> impl Iterator<Item = usize> {
-        step.kind.writes().into_iter().filter_map(|buffer| match self.buffers[buffer].storage {
+        step.call.writes().into_iter().filter_map(|buffer| match self.buffers[buffer].storage {
             Storage::State(state) => Some(state),
             _ => None,
         })
     }
 
+    /// Puts steps back, but for those that others have taken up.
+    fn put(&mut self, steps: Vec<Option<Step>>) {
+        self.commit -= steps[..self.commit].iter().filter(|step| step.is_none()).count();
+        self.steps = steps.into_iter().flatten().collect();
+    }
+
     /// Drops steps that others have taken up.
     fn remove(&mut self, gone: &[bool]) {
-        self.commit -= gone[..self.commit].iter().filter(|&&gone| gone).count();
         let steps = std::mem::take(&mut self.steps).into_iter().zip(gone);
-        self.steps = steps.filter(|(_, gone)| !**gone).map(|(step, _)| step).collect();
+        let kept = steps.map(|(step, gone)| (!gone).then_some(step)).collect();
+        self.put(kept);
     }
 
     /// The data that a run is fed, in order.

@@ -1,43 +1,16 @@
 //! Guards: a run stops at the line behind which state is overwritten, with nothing lost.
 
-use super::{Executable, Left, RunError};
-use crate::exec::range::Range;
-use crate::exec::run::{Outcome, Part, Run};
+use super::{Executable, Left};
+use crate::exec::commit::Outcome;
+use crate::exec::error::RunError;
+use crate::exec::range::range_of;
+use crate::exec::run::{Portion, Run};
+use crate::exec::stopped::Stopped;
 use crate::exec::team::together;
-use crate::exec::trace::first_not_finite;
-use crate::ir::{DType, Tensor};
-use crate::kernel::reduce::{Extent, reduce};
-use crate::kernel::{Level, Real};
-use crate::ops::Reduction;
-use crate::plan::{Buffer, Step, StepKind};
+use crate::ir::DType;
+use crate::kernel::{Kernel, Memory};
+use crate::plan::{Buffer, Step};
 use std::sync::atomic::AtomicU8;
-
-/// Why a run ended before it changed state.
-pub(super) enum Stopped {
-    /// An element of a guarded output.
-    Output { output: String, value: f64 },
-    /// The next value of a state, or something that it is made from.
-    Update { state: String },
-}
-
-impl Stopped {
-    /// The error, without the node that is to blame.
-    pub fn without_cause(self) -> RunError {
-        match self {
-            Stopped::Output { output, value } => RunError::NotFinite { output, value, cause: None },
-            Stopped::Update { state } => RunError::NotFiniteUpdate { state, cause: None },
-        }
-    }
-
-    /// The error, with the first node that made a NaN or an infinity of what was given.
-    pub fn because(self, run: &Executable, feeds: &[&Tensor], states: &[Tensor]) -> RunError {
-        let mut error = self.without_cause();
-        if let RunError::NotFinite { cause, .. } | RunError::NotFiniteUpdate { cause, .. } = &mut error {
-            *cause = first_not_finite(&run.graph, &run.plan, feeds, states);
-        }
-        error
-    }
-}
 
 impl Executable {
     /// Stops a run, before any state changes, when an element of this output is NaN or infinite. Guards add up; integers,
@@ -108,7 +81,7 @@ impl Executable {
         if self.guards_updates && !self.knows_states {
             self.measure_states();
         }
-        match self.pass(Part::Whole) {
+        match self.pass(Portion::Whole) {
             Outcome::Passed => {
                 // After an unguarded run nothing is known of the states.
                 self.knows_states = self.guards_updates;
@@ -123,17 +96,20 @@ impl Executable {
     }
 
     /// Runs a part of the plan, as far as the line allows.
-    fn pass(&mut self, part: Part) -> Outcome {
+    fn pass(&mut self, portion: Portion) -> Outcome {
         let run = Run {
             plan: &self.plan,
-            pointers: &self.pointers.0,
+            memory: Memory {
+                buffers: &self.pointers.0,
+                level: self.level,
+                notes: &self.notes,
+                vouched: &self.vouched,
+                watches_products: portion == Portion::Commit,
+            },
             workers: &self.workers,
-            notes: &self.notes,
-            level: self.level,
-            part,
+            portion,
             guards: &self.guards,
             states: self.guards_updates.then_some(&self.ranges),
-            vouched: &self.vouched,
             outcome: AtomicU8::new(Outcome::Passed as u8),
             record: self.record,
             #[cfg(test)]
@@ -176,12 +152,12 @@ impl Executable {
             // SAFETY: a state is readable over its planned size, and no run is on its way.
             self.copy.extend_from_slice(unsafe { std::slice::from_raw_parts(state, bytes) });
         }
-        self.pass(Part::Commit);
+        self.pass(Portion::Commit);
         self.measure_states();
         let overflowed =
-            self.workers.iter_mut().fold(false, |any, worker| any | std::mem::take(&mut worker.overflowed));
+            self.workers.iter_mut().fold(false, |any, worker| any | std::mem::take(&mut worker.workspace.overflowed));
         let bad = self.plan.watch.written.iter().copied().find(|&state| self.ranges[state].if_finite().is_none());
-        let product = |step: &Step| matches!(step.kind, StepKind::GemmMap(_));
+        let product = |step: &Step| matches!(step.call, Kernel::GemmMap(_));
         let product = self.plan.steps.iter().position(product).filter(|_| overflowed);
         let Some(bad) = bad.or(product.map(|step| self.written_by(step))) else {
             return Ok(());
@@ -206,8 +182,9 @@ impl Executable {
         let Executable { ranges, state_buffers, plan, pointers, level, .. } = self;
         ranges.clear();
         ranges.extend(state_buffers.iter().map(|&buffer| {
+            let Buffer { dtype, len, .. } = plan.buffers[buffer];
             // SAFETY: a state is readable over its planned size, and no run is on its way.
-            unsafe { range_of(*level, &plan.buffers[buffer], pointers.0[buffer]) }
+            unsafe { range_of(*level, dtype, len, pointers.0[buffer]) }
         }));
         self.knows_states = true;
     }
@@ -227,30 +204,6 @@ unsafe fn values(start: *const u8, buffer: &Buffer) -> Vec<f64> {
             }
             DType::F64 => std::slice::from_raw_parts(start.cast(), buffer.len).to_vec(),
             DType::I32 | DType::Bool => Vec::new(),
-        }
-    }
-}
-
-/// Between which numbers the elements of a buffer are.
-///
-/// # Safety
-/// The memory holds the buffer, and no one writes it meanwhile.
-pub(in crate::exec) unsafe fn range_of(level: Level, buffer: &Buffer, start: *const u8) -> Range {
-    unsafe fn of<T: Real>(level: Level, start: *const T, len: usize) -> Range {
-        let bound = |reduction| {
-            let (mut bound, whole) = ([T::ZERO], Extent { outer: 1, reduced: len, inner: 1, stride: 1 });
-            // SAFETY: the caller's.
-            unsafe { reduce(level, reduction, start, &mut bound, whole) };
-            bound[0].to_f64()
-        };
-        Range { low: bound(Reduction::Min), high: bound(Reduction::Max) }
-    }
-    // SAFETY: the caller's.
-    unsafe {
-        match (buffer.dtype, buffer.len) {
-            (DType::I32 | DType::Bool, _) | (_, 0) => Range::ZERO,
-            (DType::F32, len) => of::<f32>(level, start.cast(), len),
-            (DType::F64, len) => of::<f64>(level, start.cast(), len),
         }
     }
 }

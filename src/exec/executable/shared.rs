@@ -1,13 +1,11 @@
 //! `y = f(x, weights)` with weights that are only read, so that any number of executables run over one copy of them.
 
-use super::{Executable, Left, RunError, Stopped, check, check_count, data_pointer};
+use super::{Executable, Left};
+use crate::exec::error::{RunError, check, check_count};
+use crate::exec::held::data_pointer;
+use crate::exec::stopped::Stopped;
 use crate::ir::Tensor;
-use crate::plan::{Plan, Port, Storage};
-
-/// The first state that a run of the plan writes.
-pub(super) fn updated(plan: &Plan) -> Option<usize> {
-    plan.steps.iter().find_map(|step| plan.states_written(step).next())
-}
+use crate::plan::{Port, Storage};
 
 impl Executable {
     /// Runs once over states that are only read: executables of one graph may share them, in several threads at once.

@@ -2,17 +2,16 @@
 
 use super::pack::{by_panels, copy_panel, depth};
 use super::tile::Tiles;
-use super::{MatrixRef, Product, row};
+use super::{Blocks, MatrixRef, Product, row};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
-use crate::plan::Blocks;
 use std::ops::Range;
 
 /// `c = a·b` for a range of columns of `b`, which begins and ends with a block.
 ///
 /// # Safety
 /// As [`product`](super::product), with `b.start` at the first block; `c` and `n` are those of the range.
-pub(crate) unsafe fn product_of_blocks<T: Real>(level: Level, p: Product<T>, blocks: Blocks, columns: Range<usize>) {
+pub(super) unsafe fn product_of_blocks<T: Real>(level: Level, p: Product<T>, blocks: Blocks, columns: Range<usize>) {
     // One row has no part that could leave the cache.
     let depth = if p.m == 1 { p.k.max(1) } else { depth(p.m, p.k, size_of::<T>()) };
     for from in (0..p.k.max(1)).step_by(depth) {
@@ -39,7 +38,7 @@ pub(crate) unsafe fn product_of_blocks<T: Real>(level: Level, p: Product<T>, blo
 ///
 /// # Safety
 /// As [`product_of_blocks`], where `c` has a column for each of the `rows`; `scratch` as in [`product`](super::product).
-pub(crate) unsafe fn product_of_transposed_blocks<T: Real>(
+pub(super) unsafe fn product_of_transposed_blocks<T: Real>(
     level: Level,
     p: Product<T>,
     blocks: Blocks,

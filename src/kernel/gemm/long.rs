@@ -1,10 +1,9 @@
 //! Products over a long `k`, where even a chain of chains loses digits: pieces of `k`, added up in twice the digits.
 
-use super::{CHAIN, Finish, MatrixRef, Product};
+use super::{CHAIN, FinishAt, MatrixRef, Method, Product};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
 use crate::kernel::total::Total;
-use crate::plan::Method;
 
 /// The longest `k` that is taken in one piece.
 pub(super) const PIECE: usize = 64 * CHAIN;
@@ -49,7 +48,7 @@ unsafe fn by_pieces<T: Real>(
             b: MatrixRef { start: b_start, ..b },
             c: piece.as_mut_ptr(),
             c_stride: columns,
-            finish: Finish::NONE,
+            finish: FinishAt::NONE,
         };
         // SAFETY: the caller's; a piece has room for the window.
         unsafe { super::piece(level, method, part, scratch) };

@@ -15,18 +15,26 @@
 
 mod blocks;
 mod by_faer;
+mod call;
+mod layout;
 mod long;
 mod pack;
 mod row;
 mod tile;
 mod transpose;
+mod with_map;
 
-pub(crate) use blocks::{product_of_blocks, product_of_transposed_blocks};
-pub(crate) use pack::copy_panel;
+pub(crate) use call::{Finish, GemmCall, Method};
+pub(crate) use layout::Blocks;
+pub(crate) use with_map::GemmMapCall;
 
 use super::Real;
 use super::simd::Level;
-use crate::plan::Method;
+use blocks::{product_of_blocks, product_of_transposed_blocks};
+use pack::copy_panel;
+
+/// Elements of scratch that a product needs to pack its right operand: 1,024 rows of 3 vectors.
+const PACKING: usize = 1024 * 3 * 16;
 
 /// A strided matrix; strides in elements.
 #[derive(Clone, Copy, Debug)]
@@ -46,36 +54,36 @@ pub(crate) struct Product<T> {
     pub b: MatrixRef<T>,
     pub c: *mut T,
     pub c_stride: usize,
-    pub finish: Finish<T>,
+    pub finish: FinishAt<T>,
 }
 
 /// Multiply-adds of a chain.
 const CHAIN: usize = 256;
 
-/// What happens to each element before it is stored for good.
+/// A [`Finish`] in memory: what happens to each element before it is stored for good.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Finish<T> {
+pub(crate) struct FinishAt<T> {
     /// One element for each column of `c`, to be added; null where there is none.
     pub bias: *const T,
     pub relu: bool,
 }
 
-impl<T: Real> Finish<T> {
-    pub(crate) const NONE: Finish<T> = Finish { bias: std::ptr::null(), relu: false };
+impl<T: Real> FinishAt<T> {
+    pub(crate) const NONE: FinishAt<T> = FinishAt { bias: std::ptr::null(), relu: false };
 
     fn is_none(self) -> bool {
         self.bias.is_null() && !self.relu
     }
 
     /// For the columns from `column` on.
-    fn behind(self, column: usize) -> Finish<T> {
+    fn behind(self, column: usize) -> FinishAt<T> {
         let bias = if self.bias.is_null() { self.bias } else { self.bias.wrapping_add(column) };
-        Finish { bias, ..self }
+        FinishAt { bias, ..self }
     }
 
     /// For a part of `k` that others follow, nothing.
-    fn at_end(self, is_end: bool) -> Finish<T> {
-        if is_end { self } else { Finish::NONE }
+    fn at_end(self, is_end: bool) -> FinishAt<T> {
+        if is_end { self } else { FinishAt::NONE }
     }
 }
 
@@ -83,7 +91,7 @@ impl<T: Real> Finish<T> {
 ///
 /// # Safety
 /// `a` and `b` are readable and `c` is writable over the whole product, `c` overlaps neither, and `scratch` is
-/// writable for [`GEMM_SCRATCH`](crate::plan::GEMM_SCRATCH) elements. `Row` takes one row; `Tile` and `Row` take a column
+/// writable for [`PACKING`] elements. `Row` takes one row; `Tile` and `Row` take a column
 /// stride of `b` of 1.
 pub(crate) unsafe fn product<T: Real>(level: Level, method: Method, product: Product<T>, scratch: *mut T) {
     if product.m == 0 || product.n == 0 {

@@ -2,14 +2,13 @@
 
 use super::tile::{Tiles, VECTORS};
 use super::transpose::transpose;
-use super::{CHAIN, MatrixRef, Product};
+use super::{CHAIN, MatrixRef, PACKING, Product};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
-use crate::plan::GEMM_SCRATCH;
 use std::ops::Range;
 
 /// Rows of `b` in a panel: 192 KiB of f32 on the widest machine, which stay in the second-level cache.
-const DEPTH: usize = GEMM_SCRATCH / (VECTORS * WIDEST);
+const DEPTH: usize = PACKING / (VECTORS * WIDEST);
 
 /// Lanes of the widest vector.
 const WIDEST: usize = 16;
@@ -73,7 +72,7 @@ pub(super) fn depth(m: usize, k: usize, size: usize) -> usize {
 ///
 /// # Safety
 /// `from` is readable over that window and `to` writable for `depth·width` elements.
-pub(crate) unsafe fn copy_panel<T: Real>(level: Level, from: MatrixRef<T>, depth: usize, width: usize, to: *mut T) {
+pub(super) unsafe fn copy_panel<T: Real>(level: Level, from: MatrixRef<T>, depth: usize, width: usize, to: *mut T) {
     // SAFETY: the caller's.
     unsafe {
         if from.row_stride == 1 && from.column_stride != 1 {

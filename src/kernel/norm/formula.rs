@@ -5,19 +5,19 @@ use crate::kernel::Real;
 use pulp::Simd;
 
 /// The terms of `K` sums, of `a`, `b` and a coefficient of the channel.
-pub(super) trait Sums<const K: usize> {
+pub(in crate::kernel) trait Sums<const K: usize> {
     fn terms<S: Simd, T: Real>(simd: S, of: [T::Vector<S>; 3]) -> [T::Vector<S>; K];
 }
 
 /// An element of a result, of `a`, `b` and four coefficients of the channel.
-pub(super) trait Each {
+pub(in crate::kernel) trait Each {
     fn value<S: Simd, T: Real>(simd: S, of: [T::Vector<S>; 2], by_channel: [T::Vector<S>; 4]) -> T::Vector<S>;
 }
 
 macro_rules! sums {
     ($name:ident, $count:literal, $equation:literal, $simd:ident, $of:pat => $terms:expr) => {
         #[doc = $equation]
-        pub(super) struct $name;
+        pub(in crate::kernel) struct $name;
 
         impl Sums<$count> for $name {
             #[inline(always)]
@@ -31,7 +31,7 @@ macro_rules! sums {
 macro_rules! each {
     ($name:ident, $equation:literal, $simd:ident, $of:pat, $by_channel:pat => $value:expr) => {
         #[doc = $equation]
-        pub(super) struct $name;
+        pub(in crate::kernel) struct $name;
 
         impl Each for $name {
             #[inline(always)]

@@ -1,8 +1,9 @@
 //! The checks that follow a plan through its memory: whose value each byte holds, from the first step to the last.
 
-use super::touches::{Touch, touches};
+use super::touched::touched_by;
 use super::{APART, IN_PLACE, LINE, ONCE, Report, STATES, VALUES};
-use crate::plan::{BufferId, Plan, StepKind, Storage};
+use crate::kernel::{BufferId, Kernel, Mode, Touch};
+use crate::plan::{Plan, Storage};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
@@ -83,9 +84,9 @@ fn apart(report: &mut Report<'_>, index: usize) {
     let mut reads: HashMap<Space, Vec<(Range<usize>, usize)>> = HashMap::new();
     for at in phase.steps.clone() {
         for share in 0..phase.shares {
-            for touch in touches(&plan.steps[at], share, phase.shares) {
-                let (space, ranges) = bytes(plan, &touch);
-                let to = if touch.writes { &mut writes } else { &mut reads };
+            for (touch, ranges) in touched_by(&plan.steps[at], share, phase.shares) {
+                let (space, ranges) = bytes(plan, touch.buffer, &ranges);
+                let to = if touch.writes() { &mut writes } else { &mut reads };
                 to.entry(space).or_default().extend(ranges.map(|range| (range, share)));
             }
         }
@@ -117,34 +118,34 @@ fn apart(report: &mut Report<'_>, index: usize) {
     }
 }
 
+/// What a share touches of a buffer, run by run.
+type Touched = (Touch, Vec<Range<usize>>);
+
 /// Whether a kernel writes over an operand that it does not read element for element.
-fn overwrites_operands(plan: &Plan, kind: &StepKind, touched: &[Touch]) -> bool {
-    let is_operand = |buffer: BufferId| match kind {
-        StepKind::Map(_) => false,
-        StepKind::GemmMap(fused) => [fused.gemm.a.buffer, fused.gemm.b.buffer].contains(&buffer),
-        _ => true,
-    };
-    let span = |touch: &Touch| {
-        let (space, ranges) = bytes(plan, touch);
+fn overwrites_operands(plan: &Plan, touched: &[Touched]) -> bool {
+    let span = |(touch, ranges): &Touched| {
+        let (space, ranges) = bytes(plan, touch.buffer, ranges);
         ranges.map(|range| (space, range)).collect::<Vec<_>>()
     };
-    let mut written: Vec<_> = touched.iter().filter(|touch| touch.writes).flat_map(span).collect();
+    let mut written: Vec<_> = touched.iter().filter(|(touch, _)| touch.writes()).flat_map(span).collect();
     written.sort_unstable_by_key(|(space, range)| (*space, range.start));
     let meets = |(space, range): (Space, Range<usize>)| {
         // Results of a kernel are apart, so the ends are in the order of the starts.
         let first = written.partition_point(|(of, with)| (*of, with.end) <= (space, range.start));
         written.get(first).is_some_and(|(of, with)| *of == space && with.start < range.end)
     };
-    touched.iter().filter(|touch| !touch.writes && is_operand(touch.buffer)).flat_map(span).any(meets)
+    let operands = touched.iter().filter(|(touch, _)| !touch.writes() && !touch.is_in_place);
+    operands.flat_map(span).any(meets)
 }
 
-/// Where a touch lies, in bytes.
-fn bytes(plan: &Plan, touch: &Touch) -> (Space, impl Iterator<Item = Range<usize>>) {
-    let buffer = &plan.buffers[touch.buffer];
+/// Where elements of a buffer lie, in bytes.
+fn bytes(plan: &Plan, buffer: BufferId, ranges: &[Range<usize>]) -> (Space, impl Iterator<Item = Range<usize>>) {
+    let buffer = &plan.buffers[buffer];
     let (space, offset) = place(buffer.storage);
-    let (size, len) = (buffer.dtype.size(), buffer.len);
-    let ranges = touch.ranges.clone().into_iter().filter(move |range| !range.is_empty() && len > 0);
-    (space, ranges.map(move |range| offset + range.start * size..offset + range.end.min(len) * size))
+    let size = buffer.dtype.size();
+    let ranges = ranges.iter().filter(|range| !range.is_empty());
+    let ranges: Vec<_> = ranges.map(move |range| offset + range.start * size..offset + range.end * size).collect();
+    (space, ranges.into_iter())
 }
 
 fn place(storage: Storage) -> (Space, usize) {
@@ -167,8 +168,8 @@ impl Memory {
     fn new(plan: &Plan) -> Memory {
         let mut memory = Memory { spaces: HashMap::new(), last_write: HashMap::new() };
         let by_maps: HashSet<BufferId> = (plan.steps.iter())
-            .filter(|step| matches!(step.kind, StepKind::Map(_) | StepKind::GemmMap(_)))
-            .flat_map(|step| step.kind.writes())
+            .filter(|step| matches!(step.call, Kernel::Map(_) | Kernel::GemmMap(_)))
+            .flat_map(|step| step.call.writes())
             .collect();
         for (id, buffer) in plan.buffers.iter().enumerate() {
             let (space, _) = place(buffer.storage);
@@ -178,7 +179,7 @@ impl Memory {
             }
         }
         for (at, step) in plan.steps.iter().enumerate() {
-            memory.last_write.extend(step.kind.writes().into_iter().map(|buffer| (buffer, at)));
+            memory.last_write.extend(step.call.writes().into_iter().map(|buffer| (buffer, at)));
         }
         memory
     }
@@ -187,14 +188,14 @@ impl Memory {
     fn step(&mut self, report: &mut Report<'_>, at: usize, shares: usize) {
         let plan = report.plan;
         let step = &plan.steps[at];
-        let touched: Vec<Touch> = (0..shares).flat_map(|share| touches(step, share, shares)).collect();
-        for touch in touched.iter().filter(|touch| !touch.writes) {
+        let touched: Vec<Touched> = (0..shares).flat_map(|share| touched_by(step, share, shares)).collect();
+        for (touch, ranges) in touched.iter().filter(|(touch, _)| !touch.writes()) {
             let is_state = matches!(plan.buffers[touch.buffer].storage, Storage::State(_));
             let is_early = self.last_write.get(&touch.buffer).is_some_and(|&last| last >= at) && !is_state;
             if is_early {
                 report.fault(ONCE, format!("{} reads buffer {} before it is complete", report.step(at), touch.buffer));
             }
-            for range in &touch.ranges {
+            for range in ranges {
                 if !self.holds(plan, touch.buffer, range) {
                     let what = format!("{} reads elements {range:?} of buffer {}", report.step(at), touch.buffer);
                     report.fault(VALUES, what);
@@ -202,20 +203,20 @@ impl Memory {
                 }
             }
         }
-        if overwrites_operands(plan, &step.kind, &touched) {
+        if overwrites_operands(plan, &touched) {
             report.fault(IN_PLACE, format!("{} overwrites what it reads", report.step(at)));
         }
-        for touch in touched.iter().filter(|touch| touch.writes) {
-            let (space, ranges) = bytes(plan, touch);
+        for (touch, ranges) in touched.iter().filter(|(touch, _)| touch.writes()) {
+            let (space, ranges) = bytes(plan, touch.buffer, ranges);
             if matches!(space, Space::Constant(_) | Space::Feed(_)) {
                 report.fault(LINE, format!("{} writes what is only read", report.step(at)));
             }
             if matches!(space, Space::State(_)) && at < plan.commit {
                 report.fault(LINE, format!("{} writes a state before the line", report.step(at)));
             }
-            let holds = match &step.kind {
-                StepKind::Fill { .. } => Holds::Fill(touch.buffer),
-                StepKind::Copy { from, .. } if matches!(space, Space::State(_)) => Holds::Next(from.buffer),
+            let holds = match &step.call {
+                _ if touch.mode == Mode::Fill => Holds::Fill(touch.buffer),
+                Kernel::Copy(copy) if matches!(space, Space::State(_)) => Holds::Next(copy.from.buffer),
                 _ => Holds::Value(touch.buffer),
             };
             let again = |held: Option<Holds>| match held {

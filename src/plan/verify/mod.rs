@@ -1,15 +1,15 @@
 //! What holds of every plan, and the check that it does, as [`ir::verify`](crate::ir::verify) does it for graphs.
 //!
 //! Kernels read and write through pointers, and trust the plan for where these lead. The verifier follows a plan step by
-//! step and share by share, with its own account of what each kernel touches ([`touches`]), and keeps for every byte whose
-//! value it holds. It runs on every plan in debug builds, on request ([`Plan::verify`]), and in any build under
+//! step and share by share, with what each call says that it touches ([`Call::touches`](crate::kernel::Call::touches)), and
+//! keeps for every byte whose value it holds. It runs on every plan in debug builds, on request ([`Plan::verify`]), and in any build under
 //! `FOLDGRAD_VERIFY=1`.
 
 mod memory;
 mod shape;
 #[cfg(test)]
 mod tests;
-mod touches;
+mod touched;
 
 use super::Plan;
 use std::fmt;

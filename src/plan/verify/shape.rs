@@ -1,11 +1,9 @@
 //! The checks that look at steps and buffers one by one.
 
-use super::touches::touches;
+use super::touched::touched_by;
 use super::{IN_PLACE, INSIDE, LAYOUTS, LINE, PHASES, Report, SCRATCH, SHARES, STORAGE, WATCHED};
-use crate::ir::DType;
-use crate::plan::memory::{ALIGNMENT, CHUNK_BYTES, GEMM_SCRATCH};
-use crate::plan::step::{Gemm, MapCode, Method, Slot};
-use crate::plan::{BATCH_NORM_SCRATCH, Buffer, BufferId, Pattern, Step, StepKind, Storage};
+use crate::kernel::{BufferId, Call, Kernel, LINE as CACHE_LINE, MapCall, Pattern, Slot};
+use crate::plan::{Buffer, Step, Storage};
 use std::collections::HashSet;
 
 pub(super) fn check(report: &mut Report<'_>) {
@@ -21,17 +19,16 @@ pub(super) fn check(report: &mut Report<'_>) {
         shares(report, at, step, shares_of[at]);
         inside(report, at, step, shares_of[at]);
         layouts(report, at, step);
-        if let StepKind::Map(map) = &step.kind {
-            in_place(report, at, map, None);
+        match &step.call {
+            Kernel::Map(map) => program(report, at, map, None),
+            Kernel::GemmMap(fused) => program(report, at, &fused.map, Some(fused.input)),
+            _ => {}
         }
-        if let StepKind::GemmMap(fused) = &step.kind {
-            in_place(report, at, &fused.map, Some(fused.input));
-        }
-        if scratch(&step.kind) > plan.scratch_bytes {
-            let what = format!("{} needs {} bytes of {}", report.step(at), scratch(&step.kind), plan.scratch_bytes);
+        if step.call.scratch() > plan.scratch_bytes {
+            let what = format!("{} needs {} bytes of {}", report.step(at), step.call.scratch(), plan.scratch_bytes);
             report.fault(SCRATCH, what);
         }
-        let is_late = matches!(step.kind, StepKind::Map(_) | StepKind::GemmMap(_) | StepKind::Copy { .. });
+        let is_late = matches!(step.call, Kernel::Map(_) | Kernel::GemmMap(_) | Kernel::Copy(_));
         if at >= plan.commit && !is_late {
             report.fault(LINE, format!("{} is behind the line", report.step(at)));
         }
@@ -42,7 +39,7 @@ pub(super) fn check(report: &mut Report<'_>) {
 fn storage(report: &mut Report<'_>) {
     let plan = report.plan;
     let used: HashSet<BufferId> =
-        plan.steps.iter().flat_map(|step| step.kind.reads().into_iter().chain(step.kind.writes())).collect();
+        plan.steps.iter().flat_map(|step| step.call.reads().into_iter().chain(step.call.writes())).collect();
     for (id, &Buffer { storage, dtype, len }) in plan.buffers.iter().enumerate() {
         let of_port = |port: Option<&crate::plan::Port>| {
             port.is_some_and(|port| port.dtype == dtype && port.shape.iter().product::<usize>() == len)
@@ -52,7 +49,7 @@ fn storage(report: &mut Report<'_>) {
             // What other buffers have taken the place of has no place of its own.
             Storage::Arena(offset) if len == 0 || (offset == usize::MAX && !used.contains(&id)) => true,
             Storage::Arena(offset) => {
-                offset.is_multiple_of(ALIGNMENT)
+                offset.is_multiple_of(CACHE_LINE)
                     && bytes.and_then(|bytes| bytes.checked_add(offset)).is_some_and(|end| end <= plan.arena_bytes)
             }
             Storage::Constant(index) => {
@@ -92,59 +89,10 @@ fn phases(report: &mut Report<'_>) {
 
 /// The element types of a step are those of its buffers.
 fn types(report: &mut Report<'_>, at: usize, step: &Step) {
-    let plan = report.plan;
-    let mut is = |buffer: BufferId, dtype: DType| {
-        if plan.buffers.get(buffer).is_none_or(|buffer| buffer.dtype != dtype) {
-            report.fault(STORAGE, format!("{} takes buffer {buffer} for {dtype}", report.step(at)));
-        }
-    };
-    let map = |map: &MapCode, without: Option<usize>, is: &mut dyn FnMut(BufferId, DType)| {
-        let inputs = map.inputs.iter().enumerate().filter(|&(index, _)| Some(index) != without);
-        inputs.for_each(|(_, input)| is(input.buffer, input.dtype));
-        map.outputs.iter().for_each(|output| is(output.buffer, output.dtype));
-    };
-    let product = |gemm: &Gemm, is: &mut dyn FnMut(BufferId, DType)| {
-        [gemm.a.buffer, gemm.b.buffer].into_iter().chain(gemm.finish.bias).for_each(|b| is(b, gemm.dtype));
-    };
-    match &step.kind {
-        StepKind::Map(code) => map(code, None, &mut is),
-        StepKind::Gemm(gemm) => {
-            product(gemm, &mut is);
-            is(gemm.c, gemm.dtype);
-        }
-        StepKind::GemmMap(fused) => {
-            product(&fused.gemm, &mut is);
-            map(&fused.map, Some(fused.input), &mut is);
-        }
-        StepKind::Reduce { x, y, dtype, .. } => [*x, *y].into_iter().for_each(|b| is(b, *dtype)),
-        StepKind::Copy { from, to } => {
-            is(from.buffer, from.dtype);
-            is(to.buffer, from.dtype);
-        }
-        StepKind::Fill { value, to, dtype, .. } => [*value, *to].into_iter().for_each(|b| is(b, *dtype)),
-        StepKind::BatchNormTrain { operands, results, dtype, .. } => {
-            operands.iter().chain(results).for_each(|&b| is(b, *dtype));
-        }
-        StepKind::BatchNormGrad { operands, gate, results, dtype, .. } => {
-            operands.iter().chain(gate).chain(results).for_each(|&b| is(b, *dtype));
-        }
-        StepKind::ArgMax { x, y, dtype, .. } => {
-            is(*x, *dtype);
-            is(*y, DType::I32);
-        }
-        StepKind::OneHot { index, y, dtype, .. } => {
-            is(*index, DType::I32);
-            is(*y, *dtype);
-        }
-        StepKind::Take { x, index, y, dtype, .. } | StepKind::Scatter { updates: x, index, y, dtype, .. } => {
-            is(*x, *dtype);
-            is(*index, DType::I32);
-            is(*y, *dtype);
-        }
-        StepKind::Measure { x, dtype, .. } => is(*x, *dtype),
-        StepKind::Random { key, y, dtype, .. } => {
-            is(*key, DType::I32);
-            is(*y, *dtype);
+    for touch in step.call.touches() {
+        if report.plan.buffers.get(touch.buffer).is_none_or(|buffer| buffer.dtype != touch.dtype) {
+            let what = format!("{} takes buffer {} for {}", report.step(at), touch.buffer, touch.dtype);
+            report.fault(STORAGE, what);
         }
     }
 }
@@ -166,82 +114,42 @@ fn shares(report: &mut Report<'_>, at: usize, step: &Step, shares: usize) {
 
 fn inside(report: &mut Report<'_>, at: usize, step: &Step, shares: usize) {
     let plan = report.plan;
-    let is_fill = matches!(step.kind, StepKind::Fill { .. });
-    for touch in (0..shares).flat_map(|share| touches(step, share, shares)) {
+    for (touch, ranges) in (0..shares).flat_map(|share| touched_by(step, share, shares)) {
         let len = plan.buffers.get(touch.buffer).map_or(0, |buffer| buffer.len);
-        let end = touch.ranges.iter().map(|range| range.end).max().unwrap_or(0);
-        if end > len && !(is_fill && touch.writes) {
+        let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+        if end > len {
             let what = format!("{} touches element {} of {len} of buffer {}", report.step(at), end - 1, touch.buffer);
             return report.fault(INSIDE, what);
         }
     }
 }
 
-/// Scratch that the kernels use, as they use it.
-fn scratch(kind: &StepKind) -> usize {
-    let of_map = |map: &MapCode| {
-        let slots = map.code.iter().flat_map(|code| code.operands.into_iter().chain([code.result]));
-        let slots = slots.chain(map.outputs.iter().map(|output| output.from));
-        let in_scratch = |slot| if let Slot::Scratch(slot) = slot { Some(slot + 1) } else { None };
-        let used = slots.filter_map(in_scratch).max().unwrap_or(0);
-        (map.inputs.len() + used) * CHUNK_BYTES
-    };
-    match kind {
-        StepKind::Map(map) => of_map(map),
-        StepKind::Gemm(gemm) if gemm.method == Method::Packed || gemm.blocks.is_some() => {
-            GEMM_SCRATCH * gemm.dtype.size()
-        }
-        StepKind::GemmMap(fused) => {
-            let size = fused.gemm.dtype.size();
-            let columns = fused.blocks.map_or(fused.window[1], |blocks| blocks.widest());
-            let window = fused.window[0].min(fused.gemm.m) * columns.min(fused.gemm.n) * size;
-            of_map(&fused.map) + window + GEMM_SCRATCH * size
-        }
-        StepKind::BatchNormTrain { dtype, extent, .. } | StepKind::BatchNormGrad { dtype, extent, .. } => {
-            BATCH_NORM_SCRATCH * extent[1] * dtype.size()
-        }
-        _ => 0,
-    }
-}
-
 fn layouts(report: &mut Report<'_>, at: usize, step: &Step) {
     let plan = report.plan;
-    let layout = |buffer: BufferId| match plan.buffers[buffer].storage {
-        Storage::State(state) => plan.layouts.get(state).copied().flatten(),
-        _ => None,
-    };
-    let mut wrong: Vec<BufferId> = Vec::new();
-    let mut as_blocks: Vec<BufferId> = Vec::new();
-    match &step.kind {
-        StepKind::Gemm(gemm) => {
-            as_blocks.push(gemm.b.buffer);
-            if layout(gemm.b.buffer) != gemm.blocks || (gemm.blocks.is_some() && gemm.a.buffer == gemm.b.buffer) {
-                wrong.push(gemm.b.buffer);
-            }
+    for touch in step.call.touches() {
+        let layout = match plan.buffers[touch.buffer].storage {
+            Storage::State(state) => plan.layouts.get(state).copied().flatten(),
+            _ => None,
+        };
+        if touch.layout != layout {
+            report.fault(LAYOUTS, format!("{} and buffer {}", report.step(at), touch.buffer));
         }
-        StepKind::GemmMap(fused) => {
-            let inputs = fused.map.inputs.iter().enumerate().filter(|&(index, _)| index != fused.input);
-            let full = inputs.filter(|(_, input)| input.pattern == Pattern::Full).map(|(_, input)| input.buffer);
-            for buffer in full.chain(fused.map.outputs.iter().map(|output| output.buffer)) {
-                as_blocks.push(buffer);
-                if layout(buffer) != fused.blocks {
-                    wrong.push(buffer);
-                }
-            }
-            if fused.gemm.blocks != layout(fused.gemm.b.buffer) {
-                wrong.push(fused.gemm.b.buffer);
-            }
-        }
-        _ => {}
-    }
-    let others = step.kind.reads().into_iter().chain(step.kind.writes()).filter(|buffer| !as_blocks.contains(buffer));
-    wrong.extend(others.filter(|&buffer| layout(buffer).is_some()));
-    for buffer in wrong {
-        report.fault(LAYOUTS, format!("{} and buffer {buffer}", report.step(at)));
     }
 }
 
-fn in_place(report: &mut Report<'_>, at: usize, map: &MapCode, product: Option<usize>) {
+/// What only a map can do wrong: its program has more slots than scratch, or writes over what it reads later.
+fn program(report: &mut Report<'_>, at: usize, map: &MapCall, product: Option<usize>) {
+    let slots = map.code.iter().flat_map(|code| code.operands.into_iter().chain([code.result]));
+    let slots = slots.chain(map.outputs.iter().map(|output| output.from));
+    let in_scratch = |slot| if let Slot::Scratch(slot) = slot { Some(slot + 1) } else { None };
+    let used = slots.filter_map(in_scratch).max().unwrap_or(0);
+    if used > map.scratch {
+        report.fault(SCRATCH, format!("{} uses {used} slots of {}", report.step(at), map.scratch));
+    }
+    in_place(report, at, map, product);
+}
+
+fn in_place(report: &mut Report<'_>, at: usize, map: &MapCall, product: Option<usize>) {
     let plan = report.plan;
     for (index, output) in map.outputs.iter().enumerate() {
         let Buffer { storage: place, len, .. } = plan.buffers[output.buffer];
@@ -267,23 +175,21 @@ fn in_place(report: &mut Report<'_>, at: usize, map: &MapCode, product: Option<u
 fn watched(report: &mut Report<'_>) {
     let plan = report.plan;
     let measured: HashSet<BufferId> = (plan.steps[..plan.commit].iter())
-        .flat_map(|step| match step.kind {
-            StepKind::Measure { x, len, slot, .. } => {
-                let is_whole = plan.buffers[x].len == len;
-                [Some((x, slot)).filter(|_| is_whole), None, None]
-            }
-            StepKind::BatchNormTrain { results, notes, .. } | StepKind::BatchNormGrad { results, notes, .. } => {
-                [0, 1, 2].map(|at| Some((results[at], notes[at]?)))
-            }
-            _ => [None; 3],
+        .flat_map(|step| {
+            let measure = match &step.call {
+                Kernel::Measure(measure) if plan.buffers[measure.x].len == measure.len => {
+                    Some((measure.x, measure.slot))
+                }
+                _ => None,
+            };
+            step.notes.iter().copied().filter(|&(buffer, _)| is_bounded(step, buffer)).chain(measure)
         })
-        .flatten()
         .filter(|&(buffer, slot)| plan.watch.measured.get(slot) == Some(&buffer))
         .map(|(buffer, _)| buffer)
         .collect();
-    let late: HashSet<BufferId> = plan.steps[plan.commit..].iter().flat_map(|step| step.kind.writes()).collect();
+    let late: HashSet<BufferId> = plan.steps[plan.commit..].iter().flat_map(|step| step.call.writes()).collect();
     for (at, step) in plan.steps.iter().enumerate().skip(plan.commit) {
-        for buffer in step.kind.reads() {
+        for buffer in step.call.reads() {
             let Buffer { storage, dtype, len } = plan.buffers[buffer];
             let is_operand = matches!(storage, Storage::Arena(_) | Storage::Feed(_)) && !late.contains(&buffer);
             let is_seen = measured.contains(&buffer) || plan.watch.glanced.contains(&buffer);
@@ -295,4 +201,9 @@ fn watched(report: &mut Report<'_>) {
             report.fault(WATCHED, format!("{} writes `{}`", report.step(at), plan.states[state].name));
         }
     }
+}
+
+/// Whether the kernel notes a bound of what it writes there.
+fn is_bounded(step: &Step, buffer: BufferId) -> bool {
+    step.call.touches().iter().any(|touch| touch.buffer == buffer && touch.writes() && touch.is_bounded)
 }
