@@ -1,10 +1,11 @@
 //! THE list of ops, and what is made of it: a closed enum, so that equality, hashing and exhaustive matches come for free.
 
+use super::onnx::{Exported, Held, Onnx};
 use super::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
     VjpCx,
 };
-use crate::ir::Expr;
+use crate::ir::{Expr, TensorType};
 use crate::ops::*;
 use crate::reference::{Array, Number};
 
@@ -111,6 +112,13 @@ macro_rules! define_ops {
             /// See [`OpDef::vjp`].
             pub fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
                 each!(self, op => op.vjp(cx))
+            }
+            /// See [`OpDef::onnx`].
+            ///
+            /// # Errors
+            /// What has no equal in ONNX, and what to do instead.
+            pub fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+                each!(self, op => op.onnx(e, operands, ty))
             }
             /// See [`OpDef::site`].
             pub fn site(&self) -> Option<u32> { each!(self, op => op.site()) }

@@ -8,6 +8,7 @@ mod case;
 mod cx;
 mod list;
 mod nature;
+pub mod onnx;
 mod rows;
 
 pub use attr::{Attr, AttrError, Attrs, Scalar};
@@ -21,8 +22,9 @@ pub use nature::{Function, Nature, Rearrangement};
 pub(crate) use rows::keeps_rows_apart;
 pub use rows::{Rows, RowsCx};
 
-use crate::ir::Expr;
+use crate::ir::{Expr, TensorType};
 use crate::reference::{Array, Number};
+use onnx::{Exported, Held, Onnx};
 use std::fmt::Debug;
 use std::hash::Hash;
 
@@ -107,6 +109,15 @@ pub trait OpDef: Clone + Debug + PartialEq + Eq + Hash + Into<Op> {
     fn vjp<'b>(&self, _cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         Err(NoVjp::DifferentiateExpansion)
     }
+
+    /// What it becomes in ONNX, over values that are there already: the result, whose type is `ty`.
+    ///
+    /// There is no default, so that each op is decided on. A composite without a form of its own is written as its
+    /// definition, by [`Onnx::expand`].
+    ///
+    /// # Errors
+    /// What has no equal in ONNX, and what to do instead.
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held>;
 
     /// Sample instances over the op's own domain, away from kinks, for the laws.
     fn cases() -> Vec<Case>;

@@ -3,7 +3,8 @@
 //! Where a branch is not taken, its argument is clamped into a harmless range first: an overflow in the untaken branch
 //! would otherwise become NaN in the gradient.
 
-use crate::ir::Expr;
+use crate::ir::{Expr, TensorType};
+use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
 };
@@ -106,10 +107,21 @@ impl<'b> Expr<'b> {
     }
 }
 
+/// An activation's op in ONNX, and its slope, if it has any. An activation without one is written as its definition,
+/// and so is every other in a graph whose slopes ONNX does not hold.
+type OwnForm = Option<(&'static str, Option<Scalar>)>;
+
+fn sloped(e: &mut dyn Onnx, op: &str, slope: Option<Scalar>, operands: &[Held]) -> Held {
+    let [x] = exactly(operands);
+    let alpha = slope.map(|slope| ("alpha", Attribute::Float(slope.0 as f32)));
+    Held::elementwise(e.node(op, &[&x.name], alpha.as_slice()), &[x], x.dtype)
+}
+
 /// The shared parts of a smooth or piecewise function of one float operand.
 macro_rules! activation {
     ($ty:ident, $name:literal, $about:literal, |$op:ident, $x:ident| $expand:expr,
-     attrs $attrs:expr, parse |$from:ident| $parse:expr, instances $instances:expr, domain $domain:expr) => {
+     attrs $attrs:expr, parse |$from:ident| $parse:expr, instances $instances:expr, domain $domain:expr,
+     onnx $onnx:expr) => {
         impl OpDef for $ty {
             const NAMES: &'static [&'static str] = &[$name];
 
@@ -148,6 +160,14 @@ macro_rules! activation {
                 Some(vec![$expand])
             }
 
+            fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+                let own: fn(&$ty) -> OwnForm = $onnx;
+                match own(self).filter(|_| Attribute::holds(ty.dtype)) {
+                    Some((op, slope)) => Ok(sloped(e, op, slope, operands)),
+                    None => e.expand(&|operands| self.expand(operands), operands),
+                }
+            }
+
             fn cases() -> Vec<Case> {
                 let shapes = [&[][..], &[1], &[13], &[0, 3], &[5, 3]];
                 let of = |op: $ty| shapes.map(|shape| Case::new(op, [Sample::float(shape, $domain)]));
@@ -164,18 +184,21 @@ activation!(LeakyRelu, "leaky_relu", "x where x > 0, alpha·x elsewhere",
     |op, x| x.is_positive().select(*x, x * op.alpha.0),
     attrs |op| vec![("alpha", Attr::Float(op.alpha.0))],
     parse |attrs| Ok(LeakyRelu { alpha: Scalar(attrs.float("alpha")?) }),
-    instances [LeakyRelu { alpha: Scalar(0.3) }], domain KINKED);
+    instances [LeakyRelu { alpha: Scalar(0.3) }], domain KINKED,
+    onnx |op| Some(("LeakyRelu", Some(op.alpha))));
 
 activation!(Elu, "elu", "x where x > 0, alpha·(eˣ − 1) elsewhere",
     |op, x| x.elu_of(op.alpha.0),
     attrs |op| vec![("alpha", Attr::Float(op.alpha.0))],
     parse |attrs| Ok(Elu { alpha: Scalar(attrs.float("alpha")?) }),
-    instances [Elu { alpha: Scalar(0.7) }], domain KINKED);
+    instances [Elu { alpha: Scalar(0.7) }], domain KINKED,
+    onnx |op| Some(("Elu", Some(op.alpha))));
 
 activation!(Selu, "selu", "λ·x where x > 0, λ·α·(eˣ − 1) elsewhere",
     |op, x| x.elu_of(SELU_ALPHA) * SELU_SCALE,
     attrs |_| Vec::new(), parse |_attrs| Ok(Selu),
-    instances [Selu], domain KINKED);
+    instances [Selu], domain KINKED,
+    onnx |_| Some(("Selu", None)));
 
 activation!(Gelu, "gelu", "x·Φ(x)",
     |op, x| match op.form {
@@ -187,16 +210,21 @@ activation!(Gelu, "gelu", "x·Φ(x)",
     },
     attrs |op| vec![("form", Attr::Word(match op.form { GeluForm::Exact => "exact", GeluForm::Tanh => "tanh" }))],
     parse |attrs| Ok(Gelu { form: attrs.word("form", &[("exact", GeluForm::Exact), ("tanh", GeluForm::Tanh)])? }),
-    instances [Gelu { form: GeluForm::Exact }, Gelu { form: GeluForm::Tanh }], domain SMOOTH);
+    instances [Gelu { form: GeluForm::Exact }, Gelu { form: GeluForm::Tanh }], domain SMOOTH,
+    // ONNX has GELU from opset 20 on; runtimes recognise this form of it.
+    onnx |_| None);
 
 activation!(Silu, "silu", "x·sigmoid(x)",
     |op, x| x * x.sigmoid(),
     attrs |_| Vec::new(), parse |_attrs| Ok(Silu),
-    instances [Silu], domain SMOOTH);
+    instances [Silu], domain SMOOTH,
+    onnx |_| None);
 
 activation!(Softplus, "softplus", "ln(1 + eˣ)",
     // max(x, 0) + ln(1 + e^−|x|) never overflows. Both parts follow the same branch at 0, so the sum is smooth there to
     // every order, which the slope 0 of |x| at 0 would spoil.
     |op, x| x.relu() + x.is_positive().select(-x, *x).exp().log1p(),
     attrs |_| Vec::new(), parse |_attrs| Ok(Softplus),
-    instances [Softplus], domain KINKED);
+    instances [Softplus], domain KINKED,
+    // ONNX defines `Softplus` by a formula that overflows, and some runtimes compute just that.
+    onnx |_| None);

@@ -1,6 +1,7 @@
 //! The index of the largest element along an axis, the first where several tie; −1 where a symbolic axis is empty.
 
 use crate::ir::{DType, Expr, TensorType};
+use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     Sample, Types, VjpCx,
@@ -89,6 +90,14 @@ impl OpDef for ArgMax {
         Err(NoVjp::NotDifferentiable(
             "an index is piecewise constant; wrap it in `.stop_gradient()`, or use `.softmax` as its smooth form",
         ))
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [x] = exactly(operands);
+        let input = e.whole(x)?;
+        let attributes = [("axis", Attribute::Int(self.axis as i64)), ("keepdims", Attribute::Int(0))];
+        let index = e.node("ArgMax", &[&input], &attributes);
+        Ok(Held::of(e.cast(&index, ty.dtype), ty))
     }
 
     fn cases() -> Vec<Case> {

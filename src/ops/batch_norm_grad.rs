@@ -6,7 +6,8 @@
 //! ```
 
 use super::batch_norm_train::batch_axes;
-use crate::ir::{DType, Expr};
+use crate::ir::{DType, Expr, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, Refusal};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
 };
@@ -94,6 +95,10 @@ impl OpDef for BatchNormGrad {
         let through_y = along(gamma * r) * (dy - along(dbeta / count) - normalised * along(dgamma / count));
         let through_statistics = along(dmean / count) + along(dvar * 2.0 / count) * centred;
         Some(vec![through_y + through_statistics, dgamma, dbeta])
+    }
+
+    fn onnx(&self, _: &mut dyn Onnx, _: &[Held], _: &TensorType) -> Exported<Held> {
+        Err(Refusal::training("a gradient belongs to training"))
     }
 
     fn cases() -> Vec<Case> {

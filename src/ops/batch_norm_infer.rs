@@ -1,6 +1,7 @@
 //! Batch norm with given statistics: `y = γ·(x − μ)/√(σ² + ε) + β`, per channel of `axis`.
 
-use crate::ir::Expr;
+use crate::ir::{Expr, TensorType};
+use crate::op::onnx::{Attribute, Exported, Held, Onnx};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
 };
@@ -66,6 +67,16 @@ impl OpDef for BatchNormInfer {
         let along = |vector: Expr<'b>| vector.along(self.axis, x);
         let scale = (var + self.eps.0).rsqrt() * gamma;
         Some(vec![(x - along(mean)) * along(scale) + along(beta)])
+    }
+
+    /// ONNX's own op, whose channels are axis 1.
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        if self.axis != 1 || !Attribute::holds(ty.dtype) {
+            return e.expand(&|operands| self.expand(operands), operands);
+        }
+        let inputs: Vec<String> = operands.iter().map(|operand| e.whole(operand)).collect::<Exported<_>>()?;
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        Ok(Held::of(e.node("BatchNormalization", &inputs, &[("epsilon", Attribute::Float(self.eps.0 as f32))]), ty))
     }
 
     fn cases() -> Vec<Case> {

@@ -5,7 +5,8 @@
 //! ```
 
 use super::BatchNormGrad;
-use crate::ir::Expr;
+use crate::ir::{Expr, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, Refusal};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
     Scalar, Types, VjpCx,
@@ -110,6 +111,10 @@ impl OpDef for BatchNormTrain {
         let operands =
             [x, gamma, cx.result(1), cx.result(2), cx.materialised(0), cx.materialised(1), cx.materialised(2)];
         Ok(cx.builder().push_all(op.into(), &operands).into_iter().map(Cotangent::Value).collect())
+    }
+
+    fn onnx(&self, _: &mut dyn Onnx, _: &[Held], _: &TensorType) -> Exported<Held> {
+        Err(Refusal::training("batch norm over the batch's own statistics belongs to training"))
     }
 
     fn cases() -> Vec<Case> {

@@ -1,7 +1,8 @@
 //! Element-wise functions of two operands of one type, a row each.
 
 use super::edge::{infinite_at, zero_or_nan};
-use crate::ir::{DType, Expr, ToExpr};
+use crate::ir::{DType, Expr, TensorType, ToExpr};
+use crate::op::onnx::{Exported, Held, Onnx, Refusal, exactly};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, Domain, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     SHAPES, Sample, Types, VjpCx,
@@ -194,6 +195,28 @@ impl OpDef for Binary {
         }
     }
 
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], _: &TensorType) -> Exported<Held> {
+        let [a, b] = exactly(operands);
+        let integers = a.dtype == DType::I32;
+        let op = match self {
+            Binary::Add => "Add",
+            Binary::Sub => "Sub",
+            Binary::Mul => "Mul",
+            Binary::Div if integers => return Ok(Held::elementwise(divide_integers(e, a, b), &[a, b], a.dtype)),
+            Binary::Div => "Div",
+            Binary::Max => "Max",
+            Binary::Min => "Min",
+            Binary::Pow if integers => {
+                return Err(Refusal {
+                    why: "runtimes compute powers of integers in floating point".to_owned(),
+                    help: "multiply instead, or `.cast(DType::F32)` before the power",
+                });
+            }
+            Binary::Pow => "Pow",
+        };
+        Ok(e.map(op, &[a, b], a.dtype))
+    }
+
     fn cases() -> Vec<Case> {
         let of = |&op: &Binary| {
             let (left, right) = op.domains();
@@ -206,4 +229,18 @@ impl OpDef for Binary {
         };
         Binary::ALL.iter().flat_map(of).collect()
     }
+}
+
+/// In ONNX. Integer division is 0 by zero, and wraps where it overflows, as a division by 1 does; in runtimes either
+/// would end the process.
+fn divide_integers(e: &mut dyn Onnx, a: &Held, b: &Held) -> String {
+    let [zero, one, minus_one, least] = [0.0, 1.0, -1.0, f64::from(i32::MIN)].map(|value| e.scalar(DType::I32, value));
+    let by_zero = e.node("Equal", &[&b.name, &zero], &[]);
+    let of_least = e.node("Equal", &[&a.name, &least], &[]);
+    let by_minus_one = e.node("Equal", &[&b.name, &minus_one], &[]);
+    let overflows = e.node("And", &[&of_least, &by_minus_one], &[]);
+    let traps = e.node("Or", &[&by_zero, &overflows], &[]);
+    let divisor = e.node("Where", &[&traps, &one, &b.name], &[]);
+    let quotient = e.node("Div", &[&a.name, &divisor], &[]);
+    e.node("Where", &[&by_zero, &zero, &quotient], &[])
 }

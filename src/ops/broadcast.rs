@@ -1,6 +1,7 @@
 //! Stretching a value over a larger shape.
 
-use crate::ir::{Expr, Shape};
+use crate::ir::{Dim, Expr, Shape, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
     RowsCx, Sample, Types, VjpCx,
@@ -116,6 +117,22 @@ impl OpDef for Broadcast {
             })
             .collect();
         Ok(vec![cx.cotangent(0).map(|dy| dy.sum(&repeated).reshape(shape))])
+    }
+
+    /// No node where the axes are the last ones; otherwise axes of size 1 between them.
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [x] = exactly(operands);
+        let missing = x.shape.rank() - x.held.rank();
+        let Some(&first) = self.dims.get(missing) else {
+            return Ok(Held { shape: ty.shape.clone(), ..x.clone() });
+        };
+        let mut held: Shape = std::iter::repeat_n(Dim::Known(1), ty.rank() - first).collect();
+        let mut new: Vec<usize> = (0..held.rank()).collect();
+        for (axis, &dim) in self.dims[missing..].iter().enumerate() {
+            held = held.with(dim - first, x.held[axis]);
+            new.retain(|&axis| axis != dim - first);
+        }
+        Ok(Held { name: e.unsqueeze(&x.name, &new), dtype: x.dtype, shape: ty.shape.clone(), held })
     }
 
     fn cases() -> Vec<Case> {

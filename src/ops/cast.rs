@@ -1,6 +1,7 @@
 //! Conversion between element types.
 
-use crate::ir::{DType, Expr};
+use crate::ir::{DType, Expr, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     Sample, Types, VjpCx,
@@ -88,6 +89,11 @@ impl OpDef for Cast {
         ))
     }
 
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], _: &TensorType) -> Exported<Held> {
+        let [x] = exactly(operands);
+        Ok(cast(e, x, self.dtype))
+    }
+
     fn cases() -> Vec<Case> {
         vec![
             Case::new(Cast { dtype: DType::I32 }, [Sample::any(&[7])]),
@@ -97,4 +103,18 @@ impl OpDef for Cast {
             Case::new(Cast { dtype: DType::I32 }, [Sample::mask(&[0, 2])]),
         ]
     }
+}
+
+/// The conversion in ONNX.
+pub(super) fn cast(e: &mut dyn Onnx, x: &Held, dtype: DType) -> Held {
+    if x.dtype == dtype {
+        return x.clone();
+    }
+    if dtype == DType::Bool {
+        // Readers that keep masks as integers would not make every number but 0 a 1.
+        let zero = e.scalar(x.dtype, 0.0);
+        let equal = e.node("Equal", &[&x.name, &zero], &[]);
+        return Held { name: e.node("Not", &[&equal], &[]), dtype, ..x.clone() };
+    }
+    Held { name: e.cast(&x.name, dtype), dtype, ..x.clone() }
 }

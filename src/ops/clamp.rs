@@ -2,7 +2,8 @@
 //! `jax.lax.clamp`, ReLU6 and hard sigmoid have it everywhere.
 
 use super::edge::zero_or_nan;
-use crate::ir::{Expr, ToExpr};
+use crate::ir::{Expr, TensorType, ToExpr};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
     VjpCx,
@@ -71,6 +72,15 @@ impl OpDef for Clamp {
             cx.if_needed(1, || gets(below.select(x.less_equal(low), below))),
             cx.if_needed(2, || gets(raised.greater_equal(high))),
         ])
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], _: &TensorType) -> Exported<Held> {
+        let [x, low, high] = exactly(operands);
+        if low.held.rank() == 0 && high.held.rank() == 0 {
+            return Ok(e.map("Clip", &[x, low, high], x.dtype));
+        }
+        let raised = e.map("Max", &[x, low], x.dtype);
+        Ok(e.map("Min", &[&raised, high], x.dtype))
     }
 
     fn cases() -> Vec<Case> {

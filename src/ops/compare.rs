@@ -1,6 +1,8 @@
 //! Element-wise comparisons; the result is a mask.
 
-use crate::ir::{DType, Expr, ToExpr};
+use super::cast::cast;
+use crate::ir::{DType, Expr, TensorType, ToExpr};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, SHAPES,
     Sample, Types, VjpCx,
@@ -117,6 +119,27 @@ impl OpDef for Compare {
     // A mask carries no cotangent; what it selects does.
     fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         Ok(vec![Cotangent::Zero; 2])
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], _: &TensorType) -> Exported<Held> {
+        let [a, b] = exactly(operands);
+        let op = match self {
+            Compare::Equal => "Equal",
+            Compare::NotEqual => {
+                let equal = e.map("Equal", &[a, b], DType::Bool);
+                return Ok(e.map("Not", &[&equal], DType::Bool));
+            }
+            Compare::Less => "Less",
+            Compare::LessEqual => "LessOrEqual",
+            Compare::Greater => "Greater",
+            Compare::GreaterEqual => "GreaterOrEqual",
+        };
+        if a.dtype == DType::Bool && *self != Compare::Equal {
+            // ONNX orders numbers only.
+            let (a, b) = (cast(e, a, DType::I32), cast(e, b, DType::I32));
+            return Ok(e.map(op, &[&a, &b], DType::Bool));
+        }
+        Ok(e.map(op, &[a, b], DType::Bool))
     }
 
     fn cases() -> Vec<Case> {

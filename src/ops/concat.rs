@@ -1,6 +1,7 @@
 //! Values laid one after another along an axis.
 
-use crate::ir::{Builder, Expr};
+use crate::ir::{Builder, Expr, TensorType};
+use crate::op::onnx::{Attribute, Exported, Held, Onnx};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
     Types, VjpCx,
@@ -114,6 +115,12 @@ impl OpDef for Concat {
                 if cx.needed(slot) { cx.cotangent(0).map(|dy| dy.slice(self.axis, range)) } else { Cotangent::Zero }
             })
             .collect())
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let parts: Vec<String> = operands.iter().map(|part| e.whole(part)).collect::<Exported<_>>()?;
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        Ok(Held::of(e.node("Concat", &parts, &[("axis", Attribute::Int(self.axis as i64))]), ty))
     }
 
     fn cases() -> Vec<Case> {

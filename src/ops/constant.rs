@@ -1,6 +1,7 @@
 //! A literal tensor.
 
-use crate::ir::{Literal, Tensor};
+use crate::ir::{Literal, Tensor, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
     VjpCx,
@@ -62,6 +63,10 @@ impl OpDef for Constant {
 
     fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         Ok(Vec::new())
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, _: &[Held], ty: &TensorType) -> Exported<Held> {
+        Ok(Held::of(e.constant(self.tensor()), ty))
     }
 
     fn cases() -> Vec<Case> {

@@ -1,7 +1,8 @@
 //! Softmax cross-entropy with integer labels: `−log softmax(logits)[label]`, one loss a row.
 
 use super::edge::undefined_at;
-use crate::ir::{DType, Expr, Shape};
+use crate::ir::{DType, Expr, Shape, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
 };
@@ -83,6 +84,10 @@ impl OpDef for SoftmaxCrossEntropy {
             (logits.softmax(classes) - hot) * dloss.unreduce(&[classes], logits)
         };
         Ok(vec![cx.cotangent(0).map(dlogits), Cotangent::Zero])
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], _: &TensorType) -> Exported<Held> {
+        e.expand(&|operands| self.expand(operands), operands)
     }
 
     fn cases() -> Vec<Case> {

@@ -1,6 +1,7 @@
 //! The Dense layer's arithmetic: `x·W + b`.
 
-use crate::ir::{Expr, Shape};
+use crate::ir::{Expr, Shape, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
 use smallvec::smallvec;
 
@@ -61,6 +62,23 @@ impl OpDef for Dense {
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
         let [x, kernel, bias] = *operands else { return None };
         Some(vec![x.dot(kernel) + bias])
+    }
+
+    /// `Gemm` for matrices, `MatMul` otherwise.
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [x, kernel, bias] = exactly(operands);
+        if kernel.shape[0].known() == Some(0) {
+            // Nothing to sum; runtimes differ on empty products.
+            return Ok(Held { shape: ty.shape.clone(), ..bias.clone() });
+        }
+        let (input, kernel) = (e.whole(x)?, e.whole(kernel)?);
+        let name = if x.shape.rank() == 2 {
+            e.node("Gemm", &[&input, &kernel, &bias.name], &[])
+        } else {
+            let product = e.node("MatMul", &[&input, &kernel], &[]);
+            e.node("Add", &[&product, &bias.name], &[])
+        };
+        Ok(Held::of(name, ty))
     }
 
     fn cases() -> Vec<Case> {

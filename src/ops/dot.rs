@@ -1,6 +1,7 @@
 //! Contraction of two values over pairs of axes, with batch axes: `result[b…, i…, j…] = Σ_k lhs[b…, i…, k…]·rhs[b…, k…, j…]`.
 
-use crate::ir::{Expr, Shape};
+use crate::ir::{Dim, Expr, Shape, TensorType};
+use crate::op::onnx::{Attribute, Exported, Held, Onnx, axes_of, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
     Types, VjpCx,
@@ -197,6 +198,20 @@ impl OpDef for Dot {
         Ok(vec![cx.if_needed(0, dlhs), cx.if_needed(1, drhs)])
     }
 
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [lhs, rhs] = exactly(operands);
+        if self.lhs_contract.iter().any(|&axis| lhs.shape[axis] == Dim::Known(0)) {
+            // Nothing to sum; runtimes differ on empty products.
+            return Ok(e.filled(ty, 0.0));
+        }
+        let (left, right) = (e.whole(lhs)?, e.whole(rhs)?);
+        let name = match self.onnx_of_matrices(e, (&left, lhs.shape.rank()), (&right, rhs.shape.rank())) {
+            Some(name) => name,
+            None => self.onnx_with_axes_merged(e, (&left, &lhs.shape), (&right, &rhs.shape), ty)?,
+        };
+        Ok(Held::of(name, ty))
+    }
+
     fn cases() -> Vec<Case> {
         let case = |lhs: &[usize], rhs: &[usize], contract: (&[usize], &[usize]), batch: (&[usize], &[usize])| {
             let op = Dot {
@@ -223,6 +238,51 @@ impl OpDef for Dot {
             case(&[0, 3], &[3, 2], (&[1], &[0]), none),
             case(&[2, 0], &[0, 3], (&[1], &[0]), none),
         ]
+    }
+}
+
+impl Dot {
+    /// `MatMul` over the last axis of the left side and the first of a matrix, `Gemm` for two matrices with a
+    /// transposition, and nothing for other products. Each side is a name and a rank.
+    fn onnx_of_matrices(&self, e: &mut dyn Onnx, left: (&str, usize), right: (&str, usize)) -> Option<String> {
+        let ((left, left_rank), (right, 2)) = (left, right) else { return None };
+        if !self.lhs_batch.is_empty() {
+            return None;
+        }
+        let pair = (&self.lhs_contract[..], &self.rhs_contract[..]);
+        if pair == (&[left_rank.wrapping_sub(1)][..], &[0][..]) {
+            return Some(e.node("MatMul", &[left, right], &[]));
+        }
+        let (2, &[l], &[r]) = (left_rank, pair.0, pair.1) else { return None };
+        let flags = [("transA", Attribute::Int(i64::from(l == 0))), ("transB", Attribute::Int(i64::from(r == 1)))];
+        Some(e.node("Gemm", &[left, right], &flags))
+    }
+
+    /// `[batch…, rows, terms]·[batch…, terms, columns]` by `MatMul`, with rows, terms and columns merged into one axis
+    /// each.
+    fn onnx_with_axes_merged(
+        &self,
+        e: &mut dyn Onnx,
+        (left, lhs): (&str, &Shape),
+        (right, rhs): (&str, &Shape),
+        ty: &TensorType,
+    ) -> Exported<String> {
+        let sizes = |shape: &Shape, axes: &[usize]| -> Vec<Dim> { axes.iter().map(|&axis| shape[axis]).collect() };
+        let each = |shape: &Shape, axes: &[usize]| axes_of(&sizes(shape, axes).into_iter().collect());
+        let (rows, columns) = (self.lhs_free(lhs.rank()), self.rhs_free(rhs.rank()));
+        let left_order = [&self.lhs_batch[..], &rows, &self.lhs_contract].concat();
+        let right_order = [&self.rhs_batch[..], &self.rhs_contract, &columns].concat();
+        let (batch, terms) = (each(lhs, &self.lhs_batch), sizes(lhs, &self.lhs_contract));
+        let (rows, columns) = (sizes(lhs, &rows), sizes(rhs, &columns));
+        let matrix = |first: &Vec<Dim>, second: &Vec<Dim>| -> Vec<Vec<Dim>> {
+            batch.iter().chain([first, second]).cloned().collect()
+        };
+        let left = e.transpose(left, &left_order);
+        let left = e.reshape(&left, &each(lhs, &left_order), &matrix(&rows, &terms))?;
+        let right = e.transpose(right, &right_order);
+        let right = e.reshape(&right, &each(rhs, &right_order), &matrix(&terms, &columns))?;
+        let product = e.node("MatMul", &[&left, &right], &[]);
+        e.reshape(&product, &matrix(&rows, &columns), &axes_of(&ty.shape))
     }
 }
 

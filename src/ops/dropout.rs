@@ -1,6 +1,7 @@
 //! Dropout: each element is zeroed with probability `rate`, the rest scaled by `1/(1 − rate)`.
 
 use crate::ir::{DType, Expr, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, Refusal};
 use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types};
 use crate::ops::RandomUniform;
 use smallvec::smallvec;
@@ -71,6 +72,10 @@ impl OpDef for Dropout {
         let draw = RandomUniform::draw(x.builder(), key, x.dtype(), x.shape(), self.site);
         let kept = draw.greater_equal(x.full_like(self.rate.0));
         Some(vec![kept.select(x * (1.0 / (1.0 - self.rate.0)), x.zeros_like())])
+    }
+
+    fn onnx(&self, _: &mut dyn Onnx, _: &[Held], _: &TensorType) -> Exported<Held> {
+        Err(Refusal::training("dropout draws random numbers, and belongs to training"))
     }
 
     fn cases() -> Vec<Case> {

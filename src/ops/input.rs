@@ -1,6 +1,7 @@
 //! A named value from outside: data, a parameter, or state.
 
 use crate::ir::TensorType;
+use crate::op::onnx::{Exported, Held, Onnx};
 use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Role, Rows, RowsCx, Types};
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -63,6 +64,10 @@ impl OpDef for Input {
             (Role::Parameter | Role::State, Some(_)) => Rows::Coupled,
             (_, axis) => Rows::apart(axis),
         }
+    }
+
+    fn onnx(&self, _: &mut dyn Onnx, _: &[Held], _: &TensorType) -> Exported<Held> {
+        unreachable!("inputs have names, and are no nodes of ONNX")
     }
 
     fn cases() -> Vec<Case> {

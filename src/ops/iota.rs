@@ -1,6 +1,7 @@
 //! Counts along an axis: element `[i₀, …, iₖ]` is `i_axis`.
 
-use crate::ir::{Builder, DType, Expr, Shape, TensorType};
+use crate::ir::{Builder, DType, Dim, Expr, Shape, Tensor, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
     VjpCx,
@@ -89,6 +90,32 @@ impl OpDef for Iota {
 
     fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         Ok(Vec::new())
+    }
+
+    /// Counted once along its axis; the other axes are stretched from size 1.
+    fn onnx(&self, e: &mut dyn Onnx, _: &[Held], ty: &TensorType) -> Exported<Held> {
+        const SMALL: usize = 4096;
+        let after = ty.rank() - self.axis - 1;
+        let length = ty.shape[self.axis];
+        let held: Shape = std::iter::once(length).chain(std::iter::repeat_n(Dim::Known(1), after)).collect();
+        let name = match (length, held.known()) {
+            (Dim::Known(length @ ..=SMALL), Some(shape)) => {
+                let counted = Tensor::from_f64(ty.dtype, shape, (0..length).map(|index| index as f64));
+                match counted {
+                    Ok(counted) => e.constant(&counted),
+                    Err(_) => unreachable!("all axes but one have size 1"),
+                }
+            }
+            _ => {
+                let (zero, one, axis) = (e.integer(0), e.integer(1), e.integers(&[0]));
+                let limit = e.count(&[length])?;
+                let limit = e.node("Squeeze", &[&limit, &axis], &[]);
+                let counted = e.node("Range", &[&zero, &limit, &one], &[]);
+                let counted = e.cast(&counted, ty.dtype);
+                e.unsqueeze(&counted, &(1..=after).collect::<Vec<_>>())
+            }
+        };
+        Ok(Held { held, ..Held::of(name, ty) })
     }
 
     fn cases() -> Vec<Case> {

@@ -1,6 +1,8 @@
 //! The arithmetic mean over axes: `Σx / N`.
 
-use crate::ir::Expr;
+use super::reduce::over;
+use crate::ir::{Expr, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
 use smallvec::smallvec;
 
@@ -83,6 +85,11 @@ impl OpDef for Mean {
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
         let [x] = *operands else { return None };
         Some(vec![x.sum(&self.axes) / x.count(&self.axes)])
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [x] = exactly(operands);
+        over(e, "ReduceMean", &self.axes, x, ty, f64::NAN)
     }
 
     fn cases() -> Vec<Case> {

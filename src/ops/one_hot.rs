@@ -1,6 +1,7 @@
 //! Indices as rows of the identity: `result[…, j] = 1 where index[…] = j`.
 
-use crate::ir::{DType, Expr, Shape, TensorType};
+use crate::ir::{DType, Expr, Shape, Tensor, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
     Types, VjpCx,
@@ -77,6 +78,18 @@ impl OpDef for OneHot {
             "a one-hot row is piecewise constant in its index; wrap it in `.stop_gradient()` if it is meant as a \
              constant, or use `.softmax` as the smooth form of `.arg_max`",
         ))
+    }
+
+    /// `index[…] = j`, as numbers.
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [index] = exactly(operands);
+        let depth = ty.shape[ty.rank() - 1];
+        let classes = (0..depth.known().unwrap_or(0)).map(|class| class as i32).collect();
+        let classes = e.constant(&Tensor::vector::<i32>(classes));
+        let column = e.unsqueeze(&index.name, &[index.held.rank()]);
+        let equal = e.node("Equal", &[&column, &classes], &[]);
+        let held: Shape = index.held.iter().copied().chain([depth]).collect();
+        Ok(Held { held, ..Held::of(e.cast(&equal, ty.dtype), ty) })
     }
 
     fn cases() -> Vec<Case> {

@@ -1,6 +1,8 @@
 //! Surrounding one axis with a value: `low` before, `high` after, `interior` between neighbours.
 
-use crate::ir::Expr;
+use super::Slice;
+use crate::ir::{Dim, Expr, Shape, TensorType};
+use crate::op::onnx::{Attribute, Exported, Held, Onnx, axes_of, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
     Types, VjpCx,
@@ -113,6 +115,30 @@ impl OpDef for Pad {
         Ok(vec![inside.into(), cx.if_needed(1, outside)])
     }
 
+    /// What stands between neighbours is padding of an axis of its own, merged into the padded one.
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [x, value] = exactly(operands);
+        let Pad { axis, low, high, interior } = *self;
+        let size = x.shape[axis].known().unwrap_or(0);
+        if size == 0 {
+            return Ok(Held { held: Shape::scalar(), ..Held::of(value.name.clone(), ty) });
+        }
+        let mut name = e.whole(x)?;
+        if interior > 0 && size > 1 {
+            let (step, spread) = (interior + 1, size * (interior + 1));
+            name = e.unsqueeze(&name, &[axis + 1]);
+            name = surround(e, &name, &value.name, x.shape.rank() + 1, (axis + 1, 0, interior));
+            let mut from = axes_of(&x.shape);
+            from.insert(axis + 1, vec![Dim::Known(step)]);
+            name = e.reshape(&name, &from, &axes_of(&x.shape.with(axis, spread)))?;
+            name = Slice { axis, start: 0, limit: spread - interior, stride: 1 }.cut(e, &name);
+        }
+        if low > 0 || high > 0 {
+            name = surround(e, &name, &value.name, x.shape.rank(), (axis, low, high));
+        }
+        Ok(Held::of(name, ty))
+    }
+
     fn cases() -> Vec<Case> {
         let case = |shape: &[usize], axis, low, high, interior| {
             Case::new(Pad { axis, low, high, interior }, [Sample::any(shape), Sample::any(&[])])
@@ -125,4 +151,17 @@ impl OpDef for Pad {
             case(&[1, 1], 1, 0, 0, 3),
         ]
     }
+}
+
+fn surround(
+    e: &mut dyn Onnx,
+    name: &str,
+    value: &str,
+    rank: usize,
+    (axis, low, high): (usize, usize, usize),
+) -> String {
+    let mut pads = vec![0; 2 * rank];
+    (pads[axis], pads[rank + axis]) = (low as i64, high as i64);
+    let pads = e.integers(&pads);
+    e.node("Pad", &[name, &pads, value], &[("mode", Attribute::Text("constant"))])
 }

@@ -2,6 +2,7 @@
 //! `(seed, counter, s, i)`, so a draw is the same for any number of threads and any order of evaluation.
 
 use crate::ir::{Builder, DType, Expr, Shape, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, Refusal};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
     Types, VjpCx,
@@ -101,6 +102,10 @@ impl OpDef for RandomUniform {
 
     fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         Ok(vec![Cotangent::Zero])
+    }
+
+    fn onnx(&self, _: &mut dyn Onnx, _: &[Held], _: &TensorType) -> Exported<Held> {
+        Err(Refusal::training("ONNX has no random numbers that are a function of a key"))
     }
 
     fn cases() -> Vec<Case> {

@@ -1,7 +1,8 @@
 //! Reductions over any set of axes, a row each.
 
 use super::edge::zero_or_nan;
-use crate::ir::Expr;
+use crate::ir::{Dim, Expr, TensorType};
+use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     Sample, Types, VjpCx,
@@ -180,6 +181,17 @@ impl OpDef for Reduce {
         }])
     }
 
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [x] = exactly(operands);
+        let op = match self.reduction {
+            Reduction::Sum => "ReduceSum",
+            Reduction::Max => "ReduceMax",
+            Reduction::Min => "ReduceMin",
+            Reduction::Product => "ReduceProd",
+        };
+        over(e, op, &self.axes, x, ty, self.reduction.identity())
+    }
+
     fn cases() -> Vec<Case> {
         let mut cases = Vec::new();
         for reduction in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Product] {
@@ -245,4 +257,26 @@ fn products_of_others<'b>(x: Expr<'b>, axis: usize, count: usize) -> Expr<'b> {
         step *= 2;
     }
     before * after
+}
+
+/// A reduction as a node of ONNX. `nothing` is the result where there is nothing to reduce, on which runtimes differ.
+pub(super) fn over(
+    e: &mut dyn Onnx,
+    op: &str,
+    axes: &[usize],
+    x: &Held,
+    ty: &TensorType,
+    nothing: f64,
+) -> Exported<Held> {
+    if axes.is_empty() {
+        // An empty list would mean every axis.
+        return Ok(x.clone());
+    }
+    if axes.iter().any(|&axis| x.shape[axis] == Dim::Known(0)) {
+        return Ok(e.filled(ty, nothing));
+    }
+    let input = e.whole(x)?;
+    let axes: Vec<i64> = axes.iter().map(|&axis| axis as i64).collect();
+    let axes = e.integers(&axes);
+    Ok(Held::of(e.node(op, &[&input, &axes], &[("keepdims", Attribute::Int(0))]), ty))
 }

@@ -1,6 +1,7 @@
 //! The same elements in row-major order under another shape.
 
-use crate::ir::{Dim, Expr, Shape};
+use crate::ir::{Dim, Expr, Shape, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, axes_of, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
     RowsCx, Sample, Types, VjpCx,
@@ -89,6 +90,15 @@ impl OpDef for Reshape {
     fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         let shape = cx.operand(0).shape();
         Ok(vec![cx.cotangent(0).map(|dy| dy.reshape(shape))])
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [x] = exactly(operands);
+        if let Some(uniform) = x.uniform(ty) {
+            return Ok(uniform);
+        }
+        let name = e.whole(x)?;
+        Ok(Held::of(e.reshape(&name, &axes_of(&x.shape), &axes_of(&ty.shape))?, ty))
     }
 
     fn cases() -> Vec<Case> {

@@ -1,6 +1,7 @@
 //! Element-wise choice: `mask ? on_true : on_false`.
 
-use crate::ir::{DType, Expr};
+use crate::ir::{DType, Expr, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, SHAPES,
     Sample, Types, VjpCx,
@@ -74,6 +75,17 @@ impl OpDef for Select {
                 cx.if_needed(2, || mask.select(dy.zeros_like(), dy)),
             ],
         })
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], _: &TensorType) -> Exported<Held> {
+        let [mask, a, b] = exactly(operands);
+        if a.dtype != DType::Bool {
+            return Ok(e.map("Where", &[mask, a, b], a.dtype));
+        }
+        // ONNX Runtime has no `Where` over masks.
+        let not = e.map("Not", &[mask], DType::Bool);
+        let (left, right) = (e.map("And", &[mask, a], DType::Bool), e.map("And", &[&not, b], DType::Bool));
+        Ok(e.map("Or", &[&left, &right], DType::Bool))
     }
 
     fn cases() -> Vec<Case> {

@@ -1,6 +1,7 @@
 //! The number of elements of a shape, as a scalar: how a mean over a symbolic batch knows its N.
 
 use crate::ir::{Builder, DType, Dim, Expr, Shape, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
     VjpCx,
@@ -89,6 +90,18 @@ impl OpDef for Size {
 
     fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         Ok(Vec::new())
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, _: &[Held], ty: &TensorType) -> Exported<Held> {
+        let dims = e.resolve(&self.dims);
+        if let Some(sizes) = dims.known() {
+            let count = sizes.iter().fold(1usize, |count, &size| count.wrapping_mul(size));
+            let count = if ty.dtype == DType::I32 { f64::from(count as i32) } else { count as f64 };
+            return Ok(e.filled(ty, count));
+        }
+        let (count, axis) = (e.count(&dims)?, e.integers(&[0]));
+        let count = e.node("Squeeze", &[&count, &axis], &[]);
+        Ok(Held::of(e.cast(&count, ty.dtype), ty))
     }
 
     fn cases() -> Vec<Case> {

@@ -1,6 +1,7 @@
 //! Every `stride`-th index of one axis from `start` up to, not including, `limit`.
 
-use crate::ir::Expr;
+use crate::ir::{Expr, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
     RowsCx, Sample, Types, VjpCx,
@@ -25,6 +26,13 @@ pub struct Slice {
 impl Slice {
     fn len(self) -> usize {
         self.limit.saturating_sub(self.start).div_ceil(self.stride.max(1))
+    }
+
+    /// The cut as a node of ONNX.
+    pub(super) fn cut(self, e: &mut dyn Onnx, name: &str) -> String {
+        let Slice { axis, start, limit, stride } = self;
+        let [start, limit, axis, stride] = [start, limit, axis, stride].map(|value| e.integers(&[value as i64]));
+        e.node("Slice", &[name, &start, &limit, &axis, &stride], &[])
     }
 }
 
@@ -111,6 +119,15 @@ impl OpDef for Slice {
         };
         let after = size - self.start - spanned;
         Ok(vec![cx.cotangent(0).map(|dy| dy.pad(self.axis, self.start, after, self.stride - 1, dy.scalar_like(0.0)))])
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [x] = exactly(operands);
+        if let Some(uniform) = x.uniform(ty) {
+            return Ok(uniform);
+        }
+        let name = e.whole(x)?;
+        Ok(Held::of(self.cut(e, &name), ty))
     }
 
     fn cases() -> Vec<Case> {

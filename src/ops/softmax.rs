@@ -1,6 +1,7 @@
 //! `softmax(x)ᵢ = e^(xᵢ − max x) / Σⱼ e^(xⱼ − max x)`, and its logarithm.
 
-use crate::ir::Expr;
+use crate::ir::{Expr, TensorType};
+use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
     VjpCx,
@@ -39,6 +40,14 @@ impl<'b> Expr<'b> {
     fn shifted(self, axis: usize) -> Expr<'b> {
         self - self.reduce_max(&[axis]).stop_gradient().unreduce(&[axis], self)
     }
+}
+
+/// A function of the whole axis that keeps the shape, as a node of ONNX.
+fn along(e: &mut dyn Onnx, op: &str, axis: usize, operands: &[Held]) -> Exported<Held> {
+    let [x] = exactly(operands);
+    let input = e.whole(x)?;
+    let name = e.node(op, &[&input], &[("axis", Attribute::Int(axis as i64))]);
+    Ok(Held { name, held: x.shape.clone(), ..x.clone() })
 }
 
 fn cases<T: OpDef>(op: impl Fn(usize) -> T) -> Vec<Case> {
@@ -92,6 +101,10 @@ impl OpDef for Softmax {
         Ok(vec![cx.cotangent(0).map(|dy| y * (dy - (dy * y).sum(&axes).unreduce(&axes, y)))])
     }
 
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], _: &TensorType) -> Exported<Held> {
+        along(e, "Softmax", self.axis, operands)
+    }
+
     fn cases() -> Vec<Case> {
         cases(|axis| Softmax { axis })
     }
@@ -140,6 +153,10 @@ impl OpDef for LogSoftmax {
     fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         let (y, axes) = (cx.result(0), [self.axis]);
         Ok(vec![cx.cotangent(0).map(|dy| dy - y.exp() * dy.sum(&axes).unreduce(&axes, y))])
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], _: &TensorType) -> Exported<Held> {
+        along(e, "LogSoftmax", self.axis, operands)
     }
 
     fn cases() -> Vec<Case> {

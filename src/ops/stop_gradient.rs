@@ -1,6 +1,7 @@
 //! The identity, through which no gradient flows.
 
-use crate::ir::Expr;
+use crate::ir::{Expr, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows, RowsCx,
     Sample, Types, VjpCx,
@@ -53,6 +54,11 @@ impl OpDef for StopGradient {
 
     fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         Ok(vec![Cotangent::Zero])
+    }
+
+    fn onnx(&self, _: &mut dyn Onnx, operands: &[Held], _: &TensorType) -> Exported<Held> {
+        let [x] = exactly(operands);
+        Ok(x.clone())
     }
 
     fn cases() -> Vec<Case> {

@@ -1,6 +1,7 @@
 //! Picking and placing along an axis: `y[…, i, …] = x[…, index[…, i, …], …]`, and its adjoint.
 
-use crate::ir::{DType, Dim, Expr};
+use crate::ir::{DType, Dim, Expr, TensorType};
+use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
     Types, VjpCx,
@@ -44,6 +45,25 @@ fn check_index(cx: &InferCx, axis: usize) -> Result<(), Mismatch> {
     cx.rank(1, cx.ty(0).rank())?;
     cx.axis(0, axis)?;
     Ok(())
+}
+
+/// In ONNX, the mask of indices within `0..size`, and the indices with 0 for the others: ONNX counts negative ones from
+/// the end and leaves others undefined, so what lies outside is masked.
+fn within(e: &mut dyn Onnx, index: &str, size: Dim) -> Exported<(String, String)> {
+    let zero = e.scalar(DType::I32, 0.0);
+    let size = match size {
+        Dim::Known(size) => e.scalar(DType::I32, size as f64),
+        symbol => {
+            let (count, axis) = (e.count(&[symbol])?, e.integers(&[0]));
+            let count = e.node("Squeeze", &[&count, &axis], &[]);
+            e.cast(&count, DType::I32)
+        }
+    };
+    let not_before = e.node("GreaterOrEqual", &[index, &zero], &[]);
+    let before_end = e.node("Less", &[index, &size], &[]);
+    let inside = e.node("And", &[&not_before, &before_end], &[]);
+    let safe = e.node("Where", &[&inside, index, &zero], &[]);
+    Ok((inside, safe))
 }
 
 impl OpDef for TakeAlongAxis {
@@ -102,6 +122,20 @@ impl OpDef for TakeAlongAxis {
         let size = cx.operand(0).shape()[self.axis];
         let dx = cx.cotangent(0).map(|dy| dy.scatter_along_axis(cx.operand(1), self.axis, size));
         Ok(vec![dx, Cotangent::Zero])
+    }
+
+    /// NaN for an index outside.
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [x, index] = exactly(operands);
+        let size = x.shape[self.axis];
+        if size == Dim::Known(0) {
+            return Ok(e.filled(ty, f64::NAN));
+        }
+        let (input, index) = (e.whole(x)?, e.whole(index)?);
+        let (inside, safe) = within(e, &index, size)?;
+        let picked = e.node("GatherElements", &[&input, &safe], &[("axis", Attribute::Int(self.axis as i64))]);
+        let nan = e.scalar(ty.dtype, f64::NAN);
+        Ok(Held::of(e.node("Where", &[&inside, &picked, &nan], &[]), ty))
     }
 
     fn cases() -> Vec<Case> {
@@ -183,6 +217,22 @@ impl OpDef for ScatterAlongAxis {
             index.less(zero).select(picked.zeros_like(), inside)
         });
         Ok(vec![du, Cotangent::Zero])
+    }
+
+    /// An index outside adds 0 at place 0.
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [updates, index] = exactly(operands);
+        let zeros = e.filled(ty, 0.0);
+        let size = ty.shape[self.axis];
+        if size == Dim::Known(0) {
+            return Ok(zeros);
+        }
+        let (zeros, updates, index) = (e.whole(&zeros)?, e.whole(updates)?, e.whole(index)?);
+        let (inside, safe) = within(e, &index, size)?;
+        let zero = e.scalar(ty.dtype, 0.0);
+        let updates = e.node("Where", &[&inside, &updates, &zero], &[]);
+        let attributes = [("axis", Attribute::Int(self.axis as i64)), ("reduction", Attribute::Text("add"))];
+        Ok(Held::of(e.node("ScatterElements", &[&zeros, &safe, &updates], &attributes), ty))
     }
 
     fn cases() -> Vec<Case> {

@@ -1,6 +1,7 @@
 //! A permutation of axes: result axis `i` is operand axis `permutation[i]`.
 
-use crate::ir::Expr;
+use crate::ir::{Expr, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
     RowsCx, Sample, Types, VjpCx,
@@ -91,6 +92,15 @@ impl OpDef for Transpose {
 
     fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         Ok(vec![cx.cotangent(0).map(|dy| dy.transpose(&inverse(&self.permutation)))])
+    }
+
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], ty: &TensorType) -> Exported<Held> {
+        let [x] = exactly(operands);
+        if let Some(uniform) = x.uniform(ty) {
+            return Ok(uniform);
+        }
+        let name = e.whole(x)?;
+        Ok(Held::of(e.transpose(&name, &self.permutation), ty))
     }
 
     fn cases() -> Vec<Case> {

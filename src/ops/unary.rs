@@ -1,7 +1,8 @@
 //! Element-wise functions of one operand, a row each.
 
 use super::edge::{infinite_at, undefined_at};
-use crate::ir::Expr;
+use crate::ir::{Expr, TensorType};
+use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, Domain, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     SHAPES, Sample, Types, VjpCx,
@@ -157,8 +158,58 @@ impl OpDef for Unary {
         Ok(vec![cx.cotangent(0).map(|dy| self.cotangent(cx.operand(0), cx.result(0), dy))])
     }
 
+    fn onnx(&self, e: &mut dyn Onnx, operands: &[Held], _: &TensorType) -> Exported<Held> {
+        let [x] = exactly(operands);
+        let op = match self {
+            Unary::Neg => "Neg",
+            Unary::Exp => "Exp",
+            Unary::Log => "Log",
+            Unary::Sqrt => "Sqrt",
+            Unary::Tanh => "Tanh",
+            Unary::Sigmoid => "Sigmoid",
+            Unary::Erf => "Erf",
+            Unary::Sin => "Sin",
+            Unary::Cos => "Cos",
+            Unary::Abs => "Abs",
+            Unary::Sign => "Sign",
+            Unary::Relu => "Relu",
+            Unary::Expm1 => return Ok(Held::elementwise(expm1(e, x), &[x], x.dtype)),
+            Unary::Log1p => return Ok(Held::elementwise(log1p(e, x), &[x], x.dtype)),
+            Unary::Rsqrt => {
+                let root = e.map("Sqrt", &[x], x.dtype);
+                return Ok(e.map("Reciprocal", &[&root], x.dtype));
+            }
+        };
+        Ok(e.map(op, &[x], x.dtype))
+    }
+
     fn cases() -> Vec<Case> {
         let of = |&op: &Unary| SHAPES.iter().map(move |shape| Case::new(op, [Sample::float(shape, op.domain())]));
         Unary::ALL.iter().flat_map(of).collect()
     }
+}
+
+/// In ONNX, `eˣ − 1 = tanh(x/2)·(eˣ + 1)`, which keeps its digits near 0 and its limits at ±∞.
+fn expm1(e: &mut dyn Onnx, x: &Held) -> String {
+    let (half, one) = (e.scalar(x.dtype, 0.5), e.scalar(x.dtype, 1.0));
+    let halved = e.node("Mul", &[&x.name, &half], &[]);
+    let tanh = e.node("Tanh", &[&halved], &[]);
+    let exp = e.node("Exp", &[&x.name], &[]);
+    let sum = e.node("Add", &[&exp, &one], &[]);
+    e.node("Mul", &[&tanh, &sum], &[])
+}
+
+/// In ONNX, `ln(1 + x) = ln u·(x/(u − 1))` for the rounded `u = 1 + x`: the second factor takes back what the rounding
+/// did. It is left out where nothing was rounded, which ±∞ counts as, and the whole is `x` where `u` is 1.
+fn log1p(e: &mut dyn Onnx, x: &Held) -> String {
+    let (zero, one) = (e.scalar(x.dtype, 0.0), e.scalar(x.dtype, 1.0));
+    let u = e.node("Add", &[&x.name, &one], &[]);
+    let log = e.node("Log", &[&u], &[]);
+    let added = e.node("Sub", &[&u, &one], &[]);
+    let ratio = e.node("Div", &[&x.name, &added], &[]);
+    let corrected = e.node("Mul", &[&log, &ratio], &[]);
+    let exact = e.node("Equal", &[&added, &x.name], &[]);
+    let either = e.node("Where", &[&exact, &log, &corrected], &[]);
+    let tiny = e.node("Equal", &[&added, &zero], &[]);
+    e.node("Where", &[&tiny, &x.name, &either], &[])
 }

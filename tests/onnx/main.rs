@@ -7,6 +7,7 @@ mod instances;
 mod networks;
 
 mod files;
+mod forms;
 mod hostile;
 mod models;
 mod ops;

@@ -3,50 +3,14 @@
 //! **Invariants.** A name stands for one value. Equal constants are one initialiser. Names follow from the order of the
 //! calls alone, so that equal graphs are equal bytes.
 
+use super::expand::expand;
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute, element};
 use crate::interchange::bytes;
-use crate::ir::{Bindings, DType, Dim, Shape, Symbol, Tensor, TensorType};
+use crate::ir::{Bindings, DType, Dim, Shape, Symbol, Tensor};
+use crate::op::onnx::{Attribute, Definition, Exported, Held, Onnx, Refusal};
 use indexmap::{IndexMap, IndexSet};
 use prost::bytes::Bytes;
 use std::collections::HashMap;
-
-/// A tensor of the ONNX graph that stands for a value of ours.
-///
-/// What it *holds* may be smaller than the value: element-wise ops of ONNX broadcast as numpy does, so a value that is
-/// a stretched one stays small until something needs it whole.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    pub(super) name: String,
-    pub(super) dtype: DType,
-    /// The shape of the value that it stands for.
-    pub(super) shape: Shape,
-    /// The shape it has; numpy broadcasts it to `shape`.
-    pub(super) held: Shape,
-}
-
-impl Held {
-    pub(super) fn is_whole(&self) -> bool {
-        self.shape == self.held
-    }
-}
-
-/// Why a node cannot be written down.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) why: String,
-    pub(super) help: &'static str,
-}
-
-pub(super) type Lowered<T> = Result<T, Refusal>;
-
-/// An attribute of a node.
-#[derive(Clone, Debug)]
-pub(super) enum Attribute {
-    Int(i64),
-    Ints(Vec<i64>),
-    Float(f32),
-    Text(&'static str),
-}
 
 /// Constants up to this many elements are written out instead of stretched by a node.
 const SMALL: usize = 4096;
@@ -94,21 +58,6 @@ impl Emitter {
         }
     }
 
-    /// Appends a node with one result, and gives the result's name.
-    pub(super) fn node(&mut self, op: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> String {
-        let base = if self.scope.is_empty() { op.to_owned() } else { format!("{}/{op}", self.scope) };
-        let name = self.fresh(&base);
-        self.graph.node.push(NodeProto {
-            input: inputs.iter().map(|&input| input.to_owned()).collect(),
-            output: vec![name.clone()],
-            name: name.clone(),
-            op_type: op.to_owned(),
-            attribute: attributes.iter().map(|(name, value)| attribute_proto(name, value)).collect(),
-            domain: String::new(),
-        });
-        name
-    }
-
     /// The initialiser of that value.
     fn initializer(&mut self, data_type: i32, dims: Vec<i64>, raw_data: Bytes) -> String {
         let key = (data_type, dims, raw_data);
@@ -128,60 +77,8 @@ impl Emitter {
         name
     }
 
-    /// A tensor as an initialiser.
-    pub(super) fn constant(&mut self, tensor: &Tensor) -> String {
-        let name = self.initializer(element_of(tensor.dtype()), dims(tensor.shape()), raw(tensor));
-        if tensor.shape().is_empty() {
-            self.splats.entry(name.clone()).or_insert_with(|| tensor.clone());
-        }
-        name
-    }
-
-    /// One number as a scalar initialiser.
-    pub(super) fn scalar(&mut self, dtype: DType, value: f64) -> String {
-        self.constant(&Tensor::full(dtype, [], value))
-    }
-
-    /// One number that stands for a whole value of that type.
-    pub(super) fn filled(&mut self, ty: &TensorType, value: f64) -> Held {
-        let name = self.scalar(ty.dtype, value);
-        Held { name, dtype: ty.dtype, shape: ty.shape.clone(), held: Shape::scalar() }
-    }
-
-    /// A vector of 64-bit integers, which ONNX uses for shapes and axes.
-    pub(super) fn integers(&mut self, values: &[i64]) -> String {
-        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.initializer(element::INT64, vec![values.len() as i64], raw.into())
-    }
-
-    /// A 64-bit integer without axes.
-    pub(super) fn integer(&mut self, value: i64) -> String {
-        self.initializer(element::INT64, Vec::new(), value.to_le_bytes().to_vec().into())
-    }
-
-    /// The shape with the symbols that parameters fix replaced by their sizes.
-    pub(super) fn resolve(&self, shape: &Shape) -> Shape {
-        let size = |&dim: &Dim| dim.resolve(&self.bindings).map_or(dim, Dim::Known);
-        shape.iter().map(size).collect()
-    }
-
-    /// The product of dimensions as an i64 vector of one entry.
-    pub(super) fn count(&mut self, factors: &[Dim]) -> Lowered<String> {
-        let known = factors.iter().filter_map(|dim| dim.known()).map(|size| size as i64).fold(1, i64::wrapping_mul);
-        let mut product = if known == 1 { None } else { Some(self.integers(&[known])) };
-        for &factor in factors {
-            let Dim::Symbol(symbol) = factor else { continue };
-            let size = self.size(symbol)?;
-            product = Some(match product {
-                Some(product) => self.node("Mul", &[&product, &size], &[]),
-                None => size,
-            });
-        }
-        Ok(product.unwrap_or_else(|| self.integers(&[1])))
-    }
-
     /// A symbol's size as an i64 vector of one entry.
-    fn size(&mut self, symbol: Symbol) -> Lowered<String> {
+    fn size(&mut self, symbol: Symbol) -> Exported<String> {
         if let Some(name) = self.sizes.get(&symbol) {
             return Ok(name.clone());
         }
@@ -201,7 +98,7 @@ impl Emitter {
     }
 
     /// An i64 vector whose entries are these products of dimensions.
-    pub(super) fn shape_vector(&mut self, entries: &[Vec<Dim>]) -> Lowered<String> {
+    fn shape_vector(&mut self, entries: &[Vec<Dim>]) -> Exported<String> {
         let mut parts: Vec<String> = Vec::new();
         let mut run: Vec<i64> = Vec::new();
         for entry in entries {
@@ -226,9 +123,60 @@ impl Emitter {
             }
         }
     }
+}
 
-    /// The value at its whole shape.
-    pub(super) fn whole(&mut self, value: &Held) -> Lowered<String> {
+impl Onnx for Emitter {
+    fn node(&mut self, op: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> String {
+        let base = if self.scope.is_empty() { op.to_owned() } else { format!("{}/{op}", self.scope) };
+        let name = self.fresh(&base);
+        self.graph.node.push(NodeProto {
+            input: inputs.iter().map(|&input| input.to_owned()).collect(),
+            output: vec![name.clone()],
+            name: name.clone(),
+            op_type: op.to_owned(),
+            attribute: attributes.iter().map(|(name, value)| attribute_proto(name, value)).collect(),
+            domain: String::new(),
+        });
+        name
+    }
+
+    fn constant(&mut self, tensor: &Tensor) -> String {
+        let name = self.initializer(element_of(tensor.dtype()), dims(tensor.shape()), raw(tensor));
+        if tensor.shape().is_empty() {
+            self.splats.entry(name.clone()).or_insert_with(|| tensor.clone());
+        }
+        name
+    }
+
+    fn integers(&mut self, values: &[i64]) -> String {
+        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.initializer(element::INT64, vec![values.len() as i64], raw.into())
+    }
+
+    fn integer(&mut self, value: i64) -> String {
+        self.initializer(element::INT64, Vec::new(), value.to_le_bytes().to_vec().into())
+    }
+
+    fn resolve(&self, shape: &Shape) -> Shape {
+        let size = |&dim: &Dim| dim.resolve(&self.bindings).map_or(dim, Dim::Known);
+        shape.iter().map(size).collect()
+    }
+
+    fn count(&mut self, factors: &[Dim]) -> Exported<String> {
+        let known = factors.iter().filter_map(|dim| dim.known()).map(|size| size as i64).fold(1, i64::wrapping_mul);
+        let mut product = if known == 1 { None } else { Some(self.integers(&[known])) };
+        for &factor in factors {
+            let Dim::Symbol(symbol) = factor else { continue };
+            let size = self.size(symbol)?;
+            product = Some(match product {
+                Some(product) => self.node("Mul", &[&product, &size], &[]),
+                None => size,
+            });
+        }
+        Ok(product.unwrap_or_else(|| self.integers(&[1])))
+    }
+
+    fn whole(&mut self, value: &Held) -> Exported<String> {
         if value.is_whole() {
             return Ok(value.name.clone());
         }
@@ -254,8 +202,7 @@ impl Emitter {
         Ok(name)
     }
 
-    /// The elements of `name` under another shape; axes on both sides are products of dimensions.
-    pub(super) fn reshape(&mut self, name: &str, from: &[Vec<Dim>], to: &[Vec<Dim>]) -> Lowered<String> {
+    fn reshape(&mut self, name: &str, from: &[Vec<Dim>], to: &[Vec<Dim>]) -> Exported<String> {
         if from == to {
             return Ok(name.to_owned());
         }
@@ -273,28 +220,12 @@ impl Emitter {
         Ok(self.node("Reshape", &[name, &target], &[("allowzero", Attribute::Int(1))]))
     }
 
-    /// New axes of size 1 at these places of the result.
-    pub(super) fn unsqueeze(&mut self, name: &str, axes: &[usize]) -> String {
-        if axes.is_empty() {
-            return name.to_owned();
-        }
-        let axes: Vec<i64> = axes.iter().map(|&axis| axis as i64).collect();
-        let axes = self.integers(&axes);
-        self.node("Unsqueeze", &[name, &axes], &[])
-    }
-
-    /// Axes in another order.
-    pub(super) fn transpose(&mut self, name: &str, permutation: &[usize]) -> String {
-        if permutation.iter().enumerate().all(|(axis, &from)| axis == from) {
-            return name.to_owned();
-        }
-        let permutation = permutation.iter().map(|&axis| axis as i64).collect();
-        self.node("Transpose", &[name], &[("perm", Attribute::Ints(permutation))])
-    }
-
-    /// Another element type.
-    pub(super) fn cast(&mut self, name: &str, dtype: DType) -> String {
+    fn cast(&mut self, name: &str, dtype: DType) -> String {
         self.node("Cast", &[name], &[("to", Attribute::Int(i64::from(element_of(dtype))))])
+    }
+
+    fn expand(&mut self, definition: &Definition<'_>, operands: &[Held]) -> Exported<Held> {
+        expand(self, definition, operands)
     }
 }
 

@@ -30,7 +30,8 @@
 
 mod emit;
 mod error;
-mod lower;
+mod expand;
+mod export;
 mod proto;
 mod read;
 mod write;

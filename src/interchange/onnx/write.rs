@@ -1,8 +1,8 @@
-//! Puts a lowered graph and its weights into a file, or a file and its data.
+//! Puts an exported graph and its weights into a file, or a file and its data.
 
 use super::emit::{dims, element_of, raw};
 use super::error::LIMIT;
-use super::lower::{Lowering, lower};
+use super::export::{Export, export};
 use super::proto::{EXTERNAL, Entry, Model, OperatorSet, TensorProto};
 use super::{IR_VERSION, OPSET, OnnxError, Weights};
 use crate::interchange::replace;
@@ -112,7 +112,7 @@ pub fn save(
         move |source| OnnxError::Io { path, action: "write", source }
     };
     let parts = Parts::new(graph, weights)?;
-    let (nodes, initializers) = (parts.lowering.graph.node.len(), parts.stored.len());
+    let (nodes, initializers) = (parts.export.graph.node.len(), parts.stored.len());
     let mut saved = Saved { bytes: 0, external: None, external_bytes: 0, nodes, initializers };
     let bytes = if parts.data_bytes() > options.external_above {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
@@ -148,9 +148,9 @@ pub fn to_bytes(graph: &Graph, weights: &Weights, options: &ExportOptions) -> Re
     parts.encode(options, None).map_err(|bytes| OnnxError::TooLarge { bytes, limit: LIMIT })
 }
 
-/// A lowered graph and its initialisers, none of them copied yet.
+/// An exported graph and its initialisers, none of them copied yet.
 struct Parts<'w> {
-    lowering: Lowering,
+    export: Export,
     /// Each initialiser without its data, and its data.
     stored: Vec<(TensorProto, Data<'w>)>,
 }
@@ -178,7 +178,7 @@ impl Data<'_> {
 
 impl<'w> Parts<'w> {
     fn new(graph: &Graph, weights: &'w Weights) -> Result<Parts<'w>, OnnxError> {
-        let mut lowering = lower(graph, weights)?;
+        let mut export = export(graph, weights)?;
         let weight = |name: &String| {
             let tensor = weights.get(name)?;
             let proto = TensorProto {
@@ -189,12 +189,12 @@ impl<'w> Parts<'w> {
             };
             Some((proto, Data::Weight(tensor)))
         };
-        let mut stored: Vec<(TensorProto, Data<'w>)> = lowering.weights.iter().filter_map(weight).collect();
-        stored.extend(lowering.graph.initializer.drain(..).map(|mut proto| {
+        let mut stored: Vec<(TensorProto, Data<'w>)> = export.weights.iter().filter_map(weight).collect();
+        stored.extend(export.graph.initializer.drain(..).map(|mut proto| {
             let data = std::mem::take(&mut proto.raw_data);
             (proto, Data::Constant(data))
         }));
-        Ok(Parts { lowering, stored })
+        Ok(Parts { export, stored })
     }
 
     fn data_bytes(&self) -> u64 {
@@ -231,7 +231,7 @@ impl<'w> Parts<'w> {
 
     /// The model's bytes; their number, if that is too large.
     fn encode(self, options: &ExportOptions, external: Option<(&str, &[Option<u64>])>) -> Result<Vec<u8>, u64> {
-        let mut graph = self.lowering.graph;
+        let mut graph = self.export.graph;
         for (index, (mut proto, data)) in self.stored.into_iter().enumerate() {
             match external.and_then(|(location, places)| Some((location, places[index]?))) {
                 Some((location, start)) => {
