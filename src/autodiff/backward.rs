@@ -237,7 +237,9 @@ impl<'r, 'b> Sweep<'r, 'b> {
         let cx = VjpCx { builder, operands: &exprs, results: &results, cotangents: &cotangents, needed: &needed };
         let (rules, templates) = (self.rules, &mut self.templates);
         let reverse = || match rules.vjp(&op, &cx) {
-            Err(NoVjp::DifferentiateExpansion) => templates.apply(rules, &op, &cx),
+            Err(NoVjp::DifferentiateExpansion) => {
+                templates.apply(&|outputs, cotangents, wrt| vjp_with(rules, outputs, cotangents, wrt), &op, &cx)
+            }
             Err(NoVjp::NotDifferentiable(reason)) => Err(Err(reason)),
             Ok(cotangents) => Ok(cotangents),
         };

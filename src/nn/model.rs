@@ -1,9 +1,9 @@
 //! A finished declaration: from it come the graphs, the list of variables, their initial values, and the summary.
 
 use super::cx::{LayerCx, Site, Trace};
-use super::layer::Training;
+use super::mode::Training;
 use super::naming::Namer;
-use super::{Input, Layer, Mode, VariableSpec, summary};
+use super::{Input, Layer, Mode, VariableSpec};
 use crate::ir::{Builder, Code, DType, Diagnostic, Diagnostics, Expr, Graph, Source, Tensor, TensorType};
 use indexmap::IndexMap;
 use std::panic::Location;
@@ -90,9 +90,9 @@ impl Structure {
                 Some(outer) => (format!("{}/{name}", outer.path), training.within(outer.training)),
                 None => (name.clone(), *training),
             };
-            let site = Site { path: &path, layer: &**layer, training, declared, called: at };
+            let site = Site { path: &path, kind: layer.kind(), training, declared, called: at };
             let operands: Vec<Expr<'b>> = inputs.iter().map(|&input| values[input]).collect();
-            values[index] = trace.call(site, &operands);
+            values[index] = trace.call(site, &operands, |cx, inputs| layer.call(cx, inputs));
         }
         values
     }
@@ -251,10 +251,7 @@ impl Model {
 
     /// [`initial_values`](Model::initial_values) in the given float type. The f32 values are the f64 ones, rounded.
     pub fn initial_values_as(&self, seed: u64, float: DType) -> IndexMap<String, Tensor> {
-        let value = |spec: &VariableSpec| {
-            let VariableSpec { name, shape, kind, initializer } = spec;
-            (name.clone(), initializer.draw(seed, name, *kind, shape, float))
-        };
+        let value = |spec: &VariableSpec| (spec.name.clone(), spec.initial_value(seed, float));
         self.variables.iter().map(value).collect()
     }
 
@@ -330,11 +327,6 @@ impl Model {
             }
         }
         Ok(applied)
-    }
-
-    /// Keras's table: a row for each layer with its output shape and number of parameters, and the totals.
-    pub fn summary(&self) -> String {
-        summary::render(self)
     }
 }
 

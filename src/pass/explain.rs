@@ -73,8 +73,15 @@ pub struct Explanation {
     pub cost: [Cost; 2],
 }
 
+impl Folded {
+    /// What became of every layer, batch norm and bias.
+    pub fn explanation(&self) -> Explanation {
+        Explanation::of(self)
+    }
+}
+
 impl Explanation {
-    pub(super) fn of(folded: &Folded) -> Explanation {
+    fn of(folded: &Folded) -> Explanation {
         let (declared, now) = (Layers::of(&folded.declared), Layers::of(&folded.graph));
         let fate = |layer: &str| {
             let (fate, rules) = fate(folded, layer, &declared, &now);

@@ -1,6 +1,6 @@
 //! The values of all variables by name, lent to executables in the order that each plan wants.
 
-use super::trainer::Compiled;
+use super::compiled::Compiled;
 use crate::ir::Tensor;
 use crate::plan::Port;
 use indexmap::IndexMap;
