@@ -36,6 +36,9 @@ pub mod reference;
 // Differentiate.
 pub mod autodiff;
 
+// Declare models as layers.
+pub mod nn;
+
 // Rewrite, fold, and prove each step.
 pub mod pass;
 pub mod rewrite;
@@ -51,8 +54,7 @@ pub mod exec;
 pub mod data;
 pub mod interchange;
 
-// Declare models as layers, and train them.
-pub mod nn;
+// Train.
 pub mod train;
 pub mod zoo;
 

@@ -17,10 +17,10 @@ mod training;
 
 use common::{Magnitude, Random, config};
 use foldgrad::DType;
-use foldgrad::ir::verify;
+use foldgrad::ir::{Weights, verify};
 use foldgrad::pass::{Outcome, Pass, Pipeline, fold_weights};
 use foldgrad::reference::{Array, Number, interpret};
-use foldgrad::rewrite::{Equality, Prover, Rule, Weights, rules, work};
+use foldgrad::rewrite::{Equality, Prover, Rule, rules, work};
 use indexmap::IndexMap;
 use pool::{Instruction, Made, instructions};
 use proptest::test_runner::{TestCaseError, TestRunner};

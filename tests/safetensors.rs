@@ -1,6 +1,6 @@
 //! Weights keep every bit, equal weights are equal bytes, and a wrong file is refused by name, never with a panic.
 
-use foldgrad::ir::{DType, TensorData};
+use foldgrad::ir::{DType, TensorData, Weights};
 use foldgrad::{Tensor, interchange::WeightsError, interchange::safetensors as weights};
 use indexmap::IndexMap;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use tempfile::TempDir;
-use weights::{Metadata, Weights};
+use weights::Metadata;
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -1,7 +1,7 @@
 //! Every case of every op as a small graph, reached in several ways, with what the reference interpreter makes of it.
 
-use foldgrad::ir::{Dim, Shape, TensorType};
-use foldgrad::op::{Case, Domain, Op, Role, Sample};
+use foldgrad::ir::{Dim, Role, Shape, TensorType};
+use foldgrad::op::{Case, Domain, Op, Sample};
 use foldgrad::reference::{Array, Number, interpret};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
 use indexmap::IndexMap;

@@ -2,9 +2,9 @@
 
 use super::diagnostic::Place;
 use super::{
-    Code, DType, Diagnostic, Diagnostics, Expr, Graph, Node, NodeId, Origin, Source, Tensor, TensorType, Value,
+    Code, DType, Diagnostic, Diagnostics, Expr, Graph, Node, NodeId, Origin, Role, Source, Tensor, TensorType, Value,
 };
-use crate::op::{InferCx, Mismatch, Op, Role};
+use crate::op::{InferCx, Mismatch, Op};
 use crate::ops::{Constant, Input};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use petgraph::graph::NodeIndex;

@@ -1,8 +1,8 @@
 //! The graph: nodes in topological id order over a petgraph, named outputs, and state with its next value.
 
 use super::diagnostic::Place;
-use super::{Origin, Source, Tensor, TensorType};
-use crate::op::{Op, Role};
+use super::{Origin, Role, Source, Tensor, TensorType};
+use crate::op::Op;
 use indexmap::{IndexMap, IndexSet};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};

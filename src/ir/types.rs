@@ -83,8 +83,8 @@ impl fmt::Display for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Dim::Known(size) => write!(f, "{size}"),
-            Dim::Symbol(symbol) if crate::op::is_symbol(symbol.name()) => f.write_str(symbol.name()),
-            Dim::Symbol(symbol) => f.write_str(&crate::op::quote(symbol.name())),
+            Dim::Symbol(symbol) if super::is_symbol(symbol.name()) => f.write_str(symbol.name()),
+            Dim::Symbol(symbol) => f.write_str(&super::quote(symbol.name())),
         }
     }
 }

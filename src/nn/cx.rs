@@ -2,8 +2,7 @@
 
 use super::mode::Training;
 use super::{Initializer, Mode, VariableKind, VariableSpec};
-use crate::ir::{Builder, Code, DType, Diagnostic, Dim, Expr, Shape, Source, Tensor};
-use crate::op::Role;
+use crate::ir::{Builder, Code, DType, Diagnostic, Dim, Expr, Role, Shape, Source, Tensor};
 use indexmap::IndexMap;
 use std::panic::Location;
 

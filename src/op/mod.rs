@@ -10,7 +10,6 @@ mod list;
 mod rows;
 
 pub use attr::{Attr, AttrError, Attrs, Scalar};
-pub(crate) use attr::{is_symbol, quote};
 pub(crate) use case::SHAPES;
 pub use case::{Case, Domain, Sample};
 pub use cx::{Cotangent, EvalCx, InferCx, Mismatch, NoVjp, Types, VjpCx};
@@ -18,32 +17,12 @@ pub use list::Op;
 pub(crate) use rows::keeps_rows_apart;
 pub use rows::{Rows, RowsCx};
 
+pub use crate::ir::Role;
+
 use crate::ir::Expr;
 use crate::reference::{Array, Number};
 use std::fmt::Debug;
 use std::hash::Hash;
-
-/// What a graph input stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Fed by the caller at every run.
-    Data,
-    /// Trained: gradients are taken with respect to it, and an optimiser updates it.
-    Parameter,
-    /// Carried from run to run but not trained: running statistics, counters, optimiser slots.
-    State,
-}
-
-impl Role {
-    /// The name used by the text form.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Role::Data => "data",
-            Role::Parameter => "parameter",
-            Role::State => "state",
-        }
-    }
-}
 
 /// The definition of an op, or of a family of one-line ops.
 ///

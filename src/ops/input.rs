@@ -1,7 +1,7 @@
 //! A named value from outside: data, a parameter, or state.
 
-use crate::ir::TensorType;
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Role, Rows, RowsCx, Types};
+use crate::ir::{Role, TensorType};
+use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Rows, RowsCx, Types};
 use smallvec::smallvec;
 use std::sync::Arc;
 

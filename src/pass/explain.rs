@@ -1,8 +1,8 @@
 //! What became of every layer, batch norm and bias of a folded model, in one line each that a newcomer understands.
 
 use super::fold::Folded;
-use crate::ir::{Graph, NodeId, Place};
-use crate::op::{Op, Role};
+use crate::ir::{Graph, NodeId, Place, Role};
+use crate::op::Op;
 use crate::rewrite::{Fired, multiply_adds, weights_of};
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};

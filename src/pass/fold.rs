@@ -2,8 +2,8 @@
 
 use super::fold_weights::{Weighted, WeightsMismatch, check_weights, fold_weights};
 use super::pipeline::{PassError, PassRecord, Pipeline};
-use crate::ir::{Diagnostics, Graph};
-use crate::rewrite::{Equality, Fired, Refused, Unequal, Weights};
+use crate::ir::{Diagnostics, Graph, Weights};
+use crate::rewrite::{Equality, Fired, Refused, Unequal};
 
 /// The smallest inference graph that equals the declared one.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 use super::networks::tutorials;
 use super::runtime::{agree, run};
-use foldgrad::interchange::onnx::{self, ExportOptions, OnnxError, OnnxFile, Saved, Weights};
+use foldgrad::interchange::onnx::{self, ExportOptions, OnnxError, OnnxFile, Saved};
+use foldgrad::ir::Weights;
 use foldgrad::{Builder, DType, Graph, Tensor};
 use std::collections::BTreeMap;
 use std::fs;

@@ -2,9 +2,10 @@
 
 use crate::common::{Magnitude, Random};
 use crate::examples::Example;
-use foldgrad::op::{Domain, Role};
+use foldgrad::ir::{Role, Weights};
+use foldgrad::op::Domain;
 use foldgrad::reference::{Array, Number, interpret};
-use foldgrad::rewrite::{RewriteError, Rewriter, Rule, Weights};
+use foldgrad::rewrite::{RewriteError, Rewriter, Rule};
 use foldgrad::{DType, Graph};
 use indexmap::IndexMap;
 

@@ -4,11 +4,11 @@
 use crate::common::{Magnitude, Random, config};
 use crate::pool::{Instruction, Made, instructions};
 use crate::symbolic;
-use foldgrad::ir::{Dim, Symbol};
+use foldgrad::ir::{Dim, Symbol, Weights};
 use foldgrad::op::Domain;
 use foldgrad::pass::{Pipeline, fold, fold_weights};
 use foldgrad::reference::{Array, Number, interpret};
-use foldgrad::rewrite::{Equality, Prover, Weights, work};
+use foldgrad::rewrite::{Equality, Prover, work};
 use foldgrad::{DType, Graph};
 use indexmap::IndexMap;
 use proptest::test_runner::{TestCaseError, TestRunner};

@@ -10,10 +10,9 @@
 //! | data | ±2; one number everywhere; ±1 around 1e6 |
 
 use crate::common::{Feeds, Random};
-use foldgrad::ir::{Bindings, Dim, NodeId};
-use foldgrad::op::{Op, Role};
+use foldgrad::ir::{Bindings, Dim, NodeId, Role, Weights};
+use foldgrad::op::Op;
 use foldgrad::reference::{Array, Dense};
-use foldgrad::rewrite::Weights;
 use foldgrad::{DType, Graph, Tensor};
 use indexmap::IndexMap;
 

@@ -2,11 +2,9 @@
 //! and gives out, and has nothing to do a second time.
 
 use foldgrad::autodiff::gradients;
-use foldgrad::ir::{Dim, Symbol};
-use foldgrad::op::Role;
+use foldgrad::ir::{Dim, Role, Symbol, Weights};
 use foldgrad::pass::{self, Pipeline};
 use foldgrad::reference::{Array, Dense, interpret};
-use foldgrad::rewrite::Weights;
 use foldgrad::{Builder, DType, Graph};
 use indexmap::IndexMap;
 

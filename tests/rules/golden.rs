@@ -19,8 +19,8 @@
 use crate::draw::{self, Range};
 use foldgrad::Graph;
 use foldgrad::ir;
-use foldgrad::op::Role;
-use foldgrad::rewrite::{Rewriter, Rule, Weights, rules};
+use foldgrad::ir::{Role, Weights};
+use foldgrad::rewrite::{Rewriter, Rule, rules};
 use indexmap::IndexMap;
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -11,6 +11,7 @@ use source::{Source, sources, words};
 const ROOMS: &[&[&str]] = &[
     &["ir", "op", "ops", "reference", "random"],
     &["autodiff"],
+    &["nn"],
     &["rewrite"],
     &["pass"],
     &["plan"],
@@ -18,7 +19,6 @@ const ROOMS: &[&[&str]] = &[
     &["exec"],
     &["data"],
     &["interchange"],
-    &["nn"],
     &["train"],
     &["zoo"],
     &["cli"],

@@ -2,11 +2,11 @@
 
 use crate::common::{Magnitude, Random};
 use crate::net::Net;
-use foldgrad::ir::verify;
-use foldgrad::op::{Domain, Role};
+use foldgrad::ir::{Role, Weights, verify};
+use foldgrad::op::Domain;
 use foldgrad::pass::{Outcome, Pipeline, Weighted, fold_weights};
 use foldgrad::reference::{Array, Number, interpret};
-use foldgrad::rewrite::{Weights, work};
+use foldgrad::rewrite::work;
 use foldgrad::{DType, Graph};
 use indexmap::IndexMap;
 

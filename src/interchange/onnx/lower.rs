@@ -10,9 +10,8 @@ use super::OnnxError;
 use super::emit::{Emitter, Held, Lowered, Refusal, element_of};
 use super::error::Unsupported;
 use super::proto::{Dimension, Extent, GraphProto, ShapeProto, TensorTypeProto, TypeProto, ValueInfo};
-use crate::interchange::safetensors::Weights;
-use crate::ir::{Bindings, Builder, DType, Dim, Graph, NodeId, Shape, TensorType, Value};
-use crate::op::{Op, Role};
+use crate::ir::{Bindings, Builder, DType, Dim, Graph, NodeId, Role, Shape, TensorType, Value, Weights};
+use crate::op::Op;
 use std::collections::{HashMap, HashSet};
 
 /// A graph in ONNX, but for its weights.

@@ -11,8 +11,8 @@
 
 use super::formal::Formal;
 use super::unequal::ProverError;
-use crate::ir::{Bindings, DType, Dim, Graph, Tensor, TensorType};
-use crate::op::{Op, Role};
+use crate::ir::{Bindings, DType, Dim, Graph, Role, Tensor, TensorType};
+use crate::op::Op;
 use crate::random::Stream;
 use crate::reference::{Array, Dense, EvalError, Fp, MOST_ELEMENTS};
 use crate::rewrite::evaluate::{Evaluator, Exact};
