@@ -21,6 +21,7 @@
 //! those above it. `docs/ARCHITECTURE.md` is the map.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
+#![warn(clippy::missing_errors_doc)]
 
 // The law tests' generators, which the tests inside of the library share, call the library by its name.
 #[cfg(test)]

@@ -9,6 +9,9 @@ use std::panic::Location;
 /// The reverse rules that a sweep uses. [`OpRules`] are each op's own; tests and users can override some.
 pub trait ReverseRules {
     /// The cotangents of the operands of `op`.
+    ///
+    /// # Errors
+    /// As for [`OpDef::vjp`](crate::op::OpDef::vjp).
     fn vjp<'b>(&self, op: &Op, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         op.vjp(cx)
     }
@@ -76,6 +79,9 @@ pub fn vjp<'b>(
 }
 
 /// [`vjp`] with some reverse rules overridden.
+///
+/// # Errors
+/// As for [`vjp`].
 #[track_caller]
 pub fn vjp_with<'b>(
     rules: &dyn ReverseRules,

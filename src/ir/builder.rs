@@ -213,6 +213,9 @@ impl Builder {
     }
 
     /// The finished graph, or every mistake that was made in building it.
+    ///
+    /// # Errors
+    /// Every mistake, each at the user's line; a poisoned expression adds none of its own.
     pub fn finish(self) -> Result<Graph, Diagnostics> {
         let inner = self.inner.into_inner();
         match Diagnostics::from_vec(inner.errors) {

@@ -123,6 +123,9 @@ impl Shape {
     }
 
     /// The sizes under `bindings`.
+    ///
+    /// # Errors
+    /// The first symbol that has no size.
     pub fn resolve(&self, bindings: &Bindings) -> Result<Vec<usize>, UnboundSymbol> {
         self.iter().map(|dim| dim.resolve(bindings)).collect()
     }
@@ -142,6 +145,9 @@ impl Shape {
 
 impl Dim {
     /// The size under `bindings`.
+    ///
+    /// # Errors
+    /// A symbol that has no size.
     pub fn resolve(self, bindings: &Bindings) -> Result<usize, UnboundSymbol> {
         match self {
             Dim::Known(size) => Ok(size),

@@ -75,21 +75,33 @@ impl Attrs {
     }
 
     /// A non-negative integer.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no such number.
     pub fn int(&mut self, name: &str) -> Result<usize, AttrError> {
         self.parsed(name, "a non-negative integer", |text| text.parse().ok())
     }
 
     /// A float in Rust's notation, `inf`, `-inf` or `nan`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no number.
     pub fn float(&mut self, name: &str) -> Result<f64, AttrError> {
         self.parsed(name, "a number", |text| text.parse().ok())
     }
 
     /// `true` or `false`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is another word.
     pub fn flag(&mut self, name: &str) -> Result<bool, AttrError> {
         self.parsed(name, "true or false", |text| text.parse().ok())
     }
 
     /// A list of non-negative integers, `[0,2]`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no such list.
     pub fn ints(&mut self, name: &str) -> Result<Vec<usize>, AttrError> {
         self.parsed(name, "a list of integers such as [0,1]", |text| {
             list(text)?.into_iter().map(|item| item.parse().ok()).collect()
@@ -97,11 +109,17 @@ impl Attrs {
     }
 
     /// A quoted string.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no such string.
     pub fn text(&mut self, name: &str) -> Result<String, AttrError> {
         self.parsed(name, "a quoted string", unquote)
     }
 
     /// One of a set of words.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is another word.
     pub fn word<T: Copy>(&mut self, name: &str, words: &[(&'static str, T)]) -> Result<T, AttrError> {
         self.parsed(name, "a word that this op knows", |text| {
             words.iter().find(|(word, _)| *word == text).map(|&(_, value)| value)
@@ -109,21 +127,33 @@ impl Attrs {
     }
 
     /// A shape, `[batch,784]`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no shape.
     pub fn shape(&mut self, name: &str) -> Result<Shape, AttrError> {
         self.parsed(name, "a shape such as [batch,784]", parse_shape)
     }
 
     /// An element type.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no element type.
     pub fn dtype(&mut self, name: &str) -> Result<DType, AttrError> {
         self.parsed(name, "f32, f64, i32 or bool", DType::from_name)
     }
 
     /// A tensor type, `f32[batch,784]`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no type.
     pub fn ty(&mut self, name: &str) -> Result<TensorType, AttrError> {
         self.parsed(name, "a type such as f32[batch,784]", parse_type)
     }
 
     /// A literal tensor, `f32[2] [1.0,2.5]`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no such tensor, or one whose values do not fit its type.
     pub fn literal(&mut self, name: &str) -> Result<Literal, AttrError> {
         self.parsed(name, "a literal such as f32[2] [1.0,2.5]", parse_literal)
     }

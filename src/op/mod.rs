@@ -55,9 +55,15 @@ pub trait OpDef: Clone + Debug + PartialEq + Eq + Hash + Into<Op> {
     }
 
     /// The op of that name with those attributes; the inverse of [`attrs`](OpDef::attrs).
+    ///
+    /// # Errors
+    /// An attribute that is missing or that this op cannot have.
     fn from_attrs(name: &str, attrs: &mut Attrs) -> Result<Self, AttrError>;
 
     /// Result types, or why the operands do not fit.
+    ///
+    /// # Errors
+    /// What does not fit, and how to mend it. The number of operands was checked before.
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch>;
 
     /// How the rows of a batch pass through it: whether they stay apart, and along which axis of each result they lie.
@@ -77,6 +83,9 @@ pub trait OpDef: Clone + Debug + PartialEq + Eq + Hash + Into<Op> {
     }
 
     /// The cotangents of the operands, given those of the results.
+    ///
+    /// # Errors
+    /// There is no rule: either the definition is to be differentiated, or the op has no derivative.
     fn vjp<'b>(&self, _cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         Err(NoVjp::DifferentiateExpansion)
     }

@@ -101,6 +101,9 @@ pub fn fold_weights(graph: &Graph, weights: &Weights) -> Result<Weighted, Weight
 
 impl Weighted {
     /// The folded graph over the weights as they were: the recipe, then the graph. It equals the graph before folding.
+    ///
+    /// # Errors
+    /// None for what [`fold_weights`] made; the builder's mistakes, were the two graphs not to fit.
     pub fn composed(&self) -> Result<Graph, Diagnostics> {
         let mut recipe = Rebuild::without_inputs(&self.recipe);
         self.recipe.ids().for_each(|id| recipe.copy(id));

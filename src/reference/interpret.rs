@@ -98,6 +98,9 @@ impl Room {
 }
 
 /// Evaluates the outputs and updates of `graph` with these inputs, by name.
+///
+/// # Errors
+/// An input that is missing or of another type, a symbol without a size, or a value larger than memory.
 pub fn interpret<S: Number>(graph: &Graph, feeds: &IndexMap<String, Array<S>>) -> Result<Evaluation<S>, EvalError> {
     let live = graph.live();
     let values = run(graph, feeds, &live)?;
@@ -112,6 +115,9 @@ pub fn interpret<S: Number>(graph: &Graph, feeds: &IndexMap<String, Array<S>>) -
 }
 
 /// Evaluates every node of `graph`: for each node, in id order, its results.
+///
+/// # Errors
+/// As for [`interpret`].
 pub fn interpret_all<S: Number>(
     graph: &Graph,
     feeds: &IndexMap<String, Array<S>>,
