@@ -2,7 +2,7 @@
 
 use super::diagnostic::Place;
 use super::{Origin, Role, Source, Tensor, TensorType};
-use crate::op::Op;
+use crate::op::{Op, Types};
 use indexmap::{IndexMap, IndexSet};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -69,7 +69,7 @@ impl fmt::Display for Value {
 pub struct Node {
     pub(crate) op: Op,
     pub(crate) operands: SmallVec<[Value; 3]>,
-    pub(crate) types: SmallVec<[TensorType; 1]>,
+    pub(crate) types: Types,
     pub(crate) origins: SmallVec<[Origin; 1]>,
 }
 

@@ -4,9 +4,38 @@ use super::Op;
 use crate::ir::{Bindings, Builder, Code, DType, Dim, Expr, Shape, TensorType};
 use crate::reference::{Array, Number};
 use smallvec::SmallVec;
+use std::ops::Deref;
 
-/// Result types of a node.
-pub type Types = SmallVec<[TensorType; 1]>;
+/// Result types of a node, in order; reads as a slice.
+///
+/// ```
+/// use foldgrad::DType;
+/// use foldgrad::ir::TensorType;
+/// use foldgrad::op::Types;
+/// let types: Types = [TensorType::scalar(DType::F32)].into();
+/// assert_eq!(types[0].rank(), 0);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Types(SmallVec<[TensorType; 1]>);
+
+impl Deref for Types {
+    type Target = [TensorType];
+    fn deref(&self) -> &[TensorType] {
+        &self.0
+    }
+}
+
+impl<const N: usize> From<[TensorType; N]> for Types {
+    fn from(types: [TensorType; N]) -> Types {
+        types.into_iter().collect()
+    }
+}
+
+impl FromIterator<TensorType> for Types {
+    fn from_iter<I: IntoIterator<Item = TensorType>>(types: I) -> Types {
+        Types(types.into_iter().collect())
+    }
+}
 
 /// Why operands do not fit an op.
 #[derive(Clone, Debug, PartialEq, Eq)]

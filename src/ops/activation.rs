@@ -5,7 +5,6 @@
 
 use crate::ir::Expr;
 use crate::op::{Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, OpDef, Rows, RowsCx, Sample, Scalar, Types};
-use smallvec::smallvec;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 /// SELU's α (Klambauer et al., "Self-normalizing neural networks", 2017).
@@ -129,7 +128,7 @@ macro_rules! activation {
             }
 
             fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
-                Ok(smallvec![cx.float(0)?.clone()])
+                Ok([cx.float(0)?.clone()].into())
             }
 
             fn rows(&self, cx: &RowsCx<'_>) -> Rows {

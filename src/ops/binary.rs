@@ -7,7 +7,6 @@ use crate::op::{
     Types, VjpCx,
 };
 use crate::reference::{Array, Number};
-use smallvec::smallvec;
 
 macro_rules! binary_ops {
     ($(
@@ -169,7 +168,7 @@ impl OpDef for Binary {
         if cx.ty(0).dtype == DType::Bool {
             return Err(Mismatch::dtype("a and b must be numbers, found bool").help("use `.cast(DType::F32)` first"));
         }
-        Ok(smallvec![cx.ty(0).clone()])
+        Ok([cx.ty(0).clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -6,7 +6,6 @@ use crate::op::{
     VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
-use smallvec::smallvec;
 
 /// Operand axis `i` becomes result axis `dims[i]`, with the same size or stretched from 1; other result axes repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,7 +81,7 @@ impl OpDef for Broadcast {
                 return Err(misfit());
             }
         }
-        Ok(smallvec![x.with_shape(self.shape.clone())])
+        Ok([x.with_shape(self.shape.clone())].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -5,7 +5,6 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
-use smallvec::smallvec;
 
 /// A tensor written into the graph.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +43,7 @@ impl OpDef for Constant {
     }
 
     fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
-        Ok(smallvec![self.literal.ty()])
+        Ok([self.literal.ty()].into())
     }
 
     fn rows(&self, _: &RowsCx<'_>) -> Rows {

@@ -2,7 +2,6 @@
 
 use crate::ir::{Role, TensorType};
 use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, OpDef, Rows, RowsCx, Types};
-use smallvec::smallvec;
 use std::sync::Arc;
 
 /// A graph input. Made with [`Builder::input`](crate::Builder::input), `parameter` or `state`.
@@ -50,7 +49,7 @@ impl OpDef for Input {
     }
 
     fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
-        Ok(smallvec![(*self.ty).clone()])
+        Ok([(*self.ty).clone()].into())
     }
 
     /// Data comes row by row; a parameter that is as long as the batch belongs to the batch as a whole.

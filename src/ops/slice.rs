@@ -6,7 +6,6 @@ use crate::op::{
     VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
-use smallvec::smallvec;
 use std::ops::Range;
 
 /// `start, start + stride, … < limit` of one axis of known size.
@@ -83,7 +82,7 @@ impl OpDef for Slice {
             ))
             .help(format!("give a range within 0..{size}, its start not after its end")));
         }
-        Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.len()))])
+        Ok([cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.len()))].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

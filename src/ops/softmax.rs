@@ -4,7 +4,6 @@ use crate::ir::Expr;
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
 };
-use smallvec::smallvec;
 
 /// Exponentials along `axis`, scaled to sum to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,7 +67,7 @@ impl OpDef for Softmax {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         cx.float(0)?;
         cx.axis(0, self.axis)?;
-        Ok(smallvec![cx.ty(0).clone()])
+        Ok([cx.ty(0).clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {
@@ -114,7 +113,7 @@ impl OpDef for LogSoftmax {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         cx.float(0)?;
         cx.axis(0, self.axis)?;
-        Ok(smallvec![cx.ty(0).clone()])
+        Ok([cx.ty(0).clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {
