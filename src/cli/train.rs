@@ -3,6 +3,7 @@
 use super::data::DataArgs;
 use super::network::{Network, Placement};
 use super::{CommandError, Float, Running, check_target, count_params, export, print};
+use crate::ir::OrderedMap;
 use crate::train::{Comparison, EpochRecord, Evaluation, Event, Examples, Fit, Loss, Metric, Sgd, Trainer};
 use serde_json::json;
 use std::ops::ControlFlow;
@@ -198,8 +199,7 @@ pub(super) fn result(evaluation: &Evaluation, parameters: usize, as_json: bool) 
 }
 
 fn epoch_json(record: &EpochRecord) -> serde_json::Value {
-    let accuracy =
-        |metrics: &indexmap::IndexMap<String, f64>| metrics.get("accuracy").map(|&accuracy| rounded(accuracy, 4));
+    let accuracy = |metrics: &OrderedMap<String, f64>| metrics.get("accuracy").map(|&accuracy| rounded(accuracy, 4));
     json!({
         "epoch": record.epoch,
         "s": rounded(record.seconds, 3),

@@ -1,7 +1,7 @@
 //! Dimensions, shapes and tensor types; the batch is a symbol from declaration to export.
 
-use super::DType;
-use indexmap::{IndexMap, IndexSet};
+use super::{DType, OrderedMap};
+use indexmap::IndexSet;
 use smallvec::SmallVec;
 use std::fmt;
 use std::ops::Deref;
@@ -90,7 +90,7 @@ impl fmt::Display for Dim {
 }
 
 /// The sizes given to the symbols of a graph.
-pub type Bindings = IndexMap<Symbol, usize>;
+pub type Bindings = OrderedMap<Symbol, usize>;
 
 /// A symbol that has no size yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,6 @@
 //! The values of a graph's parameters and states.
 
-use super::Tensor;
-use indexmap::IndexMap;
+use super::{OrderedMap, Tensor};
 
 /// A value for each parameter and state of a graph, by name.
-pub type Weights = IndexMap<String, Tensor>;
+pub type Weights = OrderedMap<String, Tensor>;

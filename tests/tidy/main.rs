@@ -4,6 +4,7 @@ mod circles;
 mod documents;
 mod imports;
 mod source;
+mod surface;
 
 use source::{Source, sources, words};
 

@@ -83,7 +83,7 @@ fn check_weights(graph: &Graph, live: &[bool], weights: &Weights) -> Result<(Vec
             && weight.shape().len() == ty.rank()
             && ty.shape.iter().zip(weight.shape()).all(|(dim, &size)| match *dim {
                 Dim::Known(known) => known == size,
-                Dim::Symbol(symbol) => *bindings.entry(symbol).or_insert(size) == size,
+                Dim::Symbol(symbol) => *bindings.or_insert(symbol, size) == size,
             });
         if fits {
             stored.push(name.to_owned());
