@@ -21,6 +21,7 @@
 //! those above it. `docs/ARCHITECTURE.md` is the map.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
+#![warn(clippy::missing_errors_doc)]
 
 // The law tests' generators, which the tests inside of the library share, call the library by its name.
 #[cfg(test)]
@@ -35,6 +36,9 @@ pub mod reference;
 
 // Differentiate.
 pub mod autodiff;
+
+// Declare models as layers.
+pub mod nn;
 
 // Rewrite, fold, and prove each step.
 pub mod pass;
@@ -51,8 +55,7 @@ pub mod exec;
 pub mod data;
 pub mod interchange;
 
-// Declare models as layers, and train them.
-pub mod nn;
+// Train.
 pub mod train;
 pub mod zoo;
 

@@ -5,10 +5,10 @@ mod common;
 
 use common::running::{options, run};
 use foldgrad::exec::InstructionSet;
+use foldgrad::ir::OrderedMap;
 use foldgrad::nn::{Initializer, VariableKind, VariableSpec};
 use foldgrad::train::{Adam, AdamW, Clip, Optimizer, RmsProp, Sgd};
 use foldgrad::{Builder, DType, Graph, Tensor};
-use indexmap::IndexMap;
 
 const RATE: f64 = 0.1;
 const START: [f64; 6] = [1.5, -2.0, 0.3, 0.0, 0.7, -0.1];
@@ -60,9 +60,9 @@ fn clipped(gradient: &[f64; 6], clip: Option<Clip>) -> [f64; 6] {
 }
 
 /// A step over two parameters whose gradients are fed, and the values before the first.
-fn step(optimizer: &Optimizer, dtype: DType) -> (Graph, IndexMap<String, Tensor>) {
+fn step(optimizer: &Optimizer, dtype: DType) -> (Graph, OrderedMap<String, Tensor>) {
     let g = Builder::new();
-    let parameters: IndexMap<String, _> =
+    let parameters: OrderedMap<String, _> =
         ["a", "b"].map(|name| (name.to_owned(), g.parameter(name, dtype, [6]))).into();
     let gradients = ["da", "db"].map(|name| g.input(name, dtype, [6]));
     optimizer.update(&g, &parameters, &gradients).unwrap();
@@ -82,7 +82,7 @@ fn vector(dtype: DType, values: &[f64; 6]) -> Tensor {
 }
 
 /// Takes a step with these gradients for both parameters.
-fn take(graph: &Graph, values: &mut IndexMap<String, Tensor>, gradient: &Tensor) {
+fn take(graph: &Graph, values: &mut OrderedMap<String, Tensor>, gradient: &Tensor) {
     values.extend(["da", "db"].map(|name| (name.to_owned(), gradient.clone())));
     for (name, value) in run(graph, values, &options(InstructionSet::Widest, 1, false)) {
         if let Some(name) = name.strip_prefix("state ") {

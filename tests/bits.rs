@@ -87,8 +87,8 @@ impl Training {
     /// A hash (FNV-1a) of every weight, statistic and slot, by name, and of what is predicted.
     fn digest(&self, instructions: InstructionSet, threads: usize) -> u64 {
         let model = (self.model)();
-        let shape =
-            model.input_types(self.float)[0].shape.iter().skip(1).filter_map(|dim| dim.known()).collect::<Vec<_>>();
+        let input = model.input_types(self.float).into_values().next().expect("a model has an input");
+        let shape: Vec<usize> = input.shape.iter().skip(1).filter_map(|dim| dim.known()).collect();
         let examples = examples(&shape);
         let mut trainer = Trainer::new(model, (self.optimizer)(), Loss::SparseCategoricalCrossentropy)
             .float(self.float)

@@ -133,7 +133,11 @@ fn training_ends_with_an_export_that_explains_itself_and_leads_back() {
         let weights = |file: &str| foldgrad::interchange::safetensors::load(place.0.path().join(file)).unwrap().0;
         place.run(&["unfuse", "net.onnx", "--save", "back"]);
         let (trained, back) = (weights("weights"), weights("back"));
-        assert!(back.len() >= 20 && back.iter().all(|(name, tensor)| trained[name] == *tensor), "{:?}", back.keys());
+        assert!(
+            back.len() >= 20 && back.iter().all(|(name, tensor)| trained[name] == *tensor),
+            "{:?}",
+            back.into_keys().collect::<Vec<_>>()
+        );
         // What was given back can be measured and exported again.
         place.run(&["evaluate", "back", "--offline"]);
         place.run(&["export", "back", "--to", "again.onnx"]);

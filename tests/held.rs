@@ -6,13 +6,12 @@ mod common;
 use common::running::same;
 use foldgrad::autodiff::gradients;
 use foldgrad::exec::{Executable, InstructionSet, Options, RunError};
-use foldgrad::ir::Bindings;
+use foldgrad::ir::{Bindings, OrderedMap};
 use foldgrad::plan::{Costs, Port};
 use foldgrad::reference::{Array, interpret};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
-use indexmap::IndexMap;
 
-type Tensors = IndexMap<String, Tensor>;
+type Tensors = OrderedMap<String, Tensor>;
 
 /// Inputs, hidden and output columns: odd, wide enough for several blocks, and with more inputs than one part of a long
 /// product holds.
@@ -91,8 +90,8 @@ fn run(graph: &Graph, given: &Tensors, options: &Options) -> Tensors {
     names.into_iter().zip(states).chain([loss]).collect()
 }
 
-fn by_reference(graph: &Graph, given: &Tensors) -> IndexMap<String, Vec<f64>> {
-    let mut arrays: IndexMap<String, Array<f64>> =
+fn by_reference(graph: &Graph, given: &Tensors) -> OrderedMap<String, Vec<f64>> {
+    let mut arrays: OrderedMap<String, Array<f64>> =
         given.iter().map(|(name, tensor)| (name.clone(), Array::from_tensor(tensor))).collect();
     let mut loss = Vec::new();
     for _ in 0..3 {

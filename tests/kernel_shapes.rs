@@ -7,15 +7,15 @@ mod common;
 use common::running::{SETS, options, run, same};
 use common::{Random, config};
 use foldgrad::autodiff::gradients;
+use foldgrad::ir::OrderedMap;
 use foldgrad::reference::{Array, Number, interpret};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
-use indexmap::IndexMap;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
-type Feeds = IndexMap<String, Tensor>;
+type Feeds = OrderedMap<String, Tensor>;
 
-fn reference<S: Number>(graph: &Graph, feeds: &Feeds) -> IndexMap<String, Vec<f64>> {
+fn reference<S: Number>(graph: &Graph, feeds: &Feeds) -> OrderedMap<String, Vec<f64>> {
     let arrays = feeds.iter().map(|(name, tensor)| (name.clone(), Array::<S>::from_tensor(tensor))).collect();
     let outputs = interpret(graph, &arrays).unwrap().outputs;
     outputs.into_iter().map(|(name, array)| (name, array.to_tensor(DType::F64).unwrap().to_f64())).collect()

@@ -2,12 +2,11 @@
 //! gradient graphs, and for state updated in place.
 
 use foldgrad::exec::{Executable, InstructionSet, Options};
-use foldgrad::ir::{Bindings, Dim, Graph, Symbol};
+use foldgrad::ir::{Bindings, Dim, Graph, OrderedMap, Symbol};
 use foldgrad::op::{Case, Domain, Op, Sample};
 use foldgrad::plan::Costs;
 use foldgrad::reference::{Array, interpret};
 use foldgrad::{Builder, DType, Expr, Tensor, autodiff};
-use indexmap::IndexMap;
 
 /// A small deterministic generator.
 struct Random(u64);
@@ -44,7 +43,7 @@ impl Random {
 
 /// Runs a graph both ways, with every instruction set and one thread or several, and compares every output and update.
 #[track_caller]
-fn check(what: &str, graph: Graph, bindings: &Bindings, feeds: &IndexMap<String, Tensor>, tolerance: f64) {
+fn check(what: &str, graph: Graph, bindings: &Bindings, feeds: &OrderedMap<String, Tensor>, tolerance: f64) {
     let single = graph.nodes().any(|(_, node)| node.types().iter().any(|ty| ty.dtype == DType::F32));
     let expected = if single { reference::<f32>(&graph, feeds) } else { reference::<f64>(&graph, feeds) };
     for instructions in [InstructionSet::Widest, InstructionSet::Avx2, InstructionSet::Baseline] {
@@ -63,7 +62,7 @@ fn check(what: &str, graph: Graph, bindings: &Bindings, feeds: &IndexMap<String,
 fn check_run(
     what: &str,
     mut run: Executable,
-    feeds: &IndexMap<String, Tensor>,
+    feeds: &OrderedMap<String, Tensor>,
     expected: &(Values, Values),
     tolerance: f64,
 ) {
@@ -91,13 +90,13 @@ fn check_run(
     }
 }
 
-type Values = IndexMap<String, Vec<f64>>;
+type Values = OrderedMap<String, Vec<f64>>;
 
-fn reference<S: foldgrad::reference::Number>(graph: &Graph, feeds: &IndexMap<String, Tensor>) -> (Values, Values) {
-    let arrays: IndexMap<String, Array<S>> =
+fn reference<S: foldgrad::reference::Number>(graph: &Graph, feeds: &OrderedMap<String, Tensor>) -> (Values, Values) {
+    let arrays: OrderedMap<String, Array<S>> =
         feeds.iter().map(|(name, tensor)| (name.clone(), Array::from_tensor(tensor))).collect();
     let evaluated = interpret(graph, &arrays).unwrap();
-    let flat = |arrays: IndexMap<String, Array<S>>| -> Values {
+    let flat = |arrays: OrderedMap<String, Array<S>>| -> Values {
         arrays.into_iter().map(|(name, array)| (name, array.to_tensor(DType::F64).unwrap().to_f64())).collect()
     };
     (flat(evaluated.outputs), flat(evaluated.updates))
@@ -158,7 +157,7 @@ fn every_op_over_every_layout_equals_its_reference() {
         for dtype in [DType::F64, DType::F32] {
             for layout in [Layout::Packed, Layout::Transposed, Layout::Sliced, Layout::Strided] {
                 let g = Builder::new();
-                let mut feeds = IndexMap::new();
+                let mut feeds = OrderedMap::new();
                 let mut operands = Vec::new();
                 for (slot, dtype) in with_dtype(&case, dtype).into_iter().enumerate() {
                     let name = format!("x{slot}");
@@ -184,7 +183,7 @@ fn gradient_graphs_equal_their_reference() {
     let mut random = Random(2);
     for case in Op::cases() {
         let g = Builder::new();
-        let mut feeds = IndexMap::new();
+        let mut feeds = OrderedMap::new();
         let operands: Vec<Expr<'_>> = (case.operands.iter().enumerate())
             .map(|(slot, sample)| {
                 let name = format!("x{slot}");
@@ -234,7 +233,7 @@ fn state_is_updated_as_if_all_at_once() {
     g.update(count, count + g.scalar(DType::I32, 1.0));
     let graph = g.finish().unwrap();
     let mut random = Random(3);
-    let mut feeds: IndexMap<String, Tensor> = ["a", "b", "c", "d", "w", "v", "p", "q"]
+    let mut feeds: OrderedMap<String, Tensor> = ["a", "b", "c", "d", "w", "v", "p", "q"]
         .into_iter()
         .map(|name| (name.to_owned(), random.tensor(&Sample::any(&[700]), DType::F64)))
         .collect();

@@ -1,22 +1,21 @@
 //! Layers and models: names, values (compared with Keras 3.15 in f64), state.
 
 use foldgrad::autodiff;
-use foldgrad::ir::Dim;
+use foldgrad::ir::{Dim, OrderedMap};
 use foldgrad::nn::{
     Activation, BatchNormalization, Concatenate, Dense, Dropout, Flatten, Input, Lambda, Merge, Mode, Model,
     ModelBuilder, Reshape, Sequential, VariableKind,
 };
 use foldgrad::reference::{Array, Evaluation, interpret};
 use foldgrad::{Builder, DType, Graph, Tensor};
-use indexmap::IndexMap;
 
 /// Runs a graph in f64 over these values; those that it does not have are left out.
-fn run(graph: &Graph, values: &[&IndexMap<String, Tensor>]) -> Evaluation<f64> {
+fn run(graph: &Graph, values: &[&OrderedMap<String, Tensor>]) -> Evaluation<f64> {
     let feeds = values.iter().flat_map(|values| values.iter()).filter(|(name, _)| graph.input(name).is_some());
     interpret(graph, &feeds.map(|(name, tensor)| (name.clone(), Array::from_tensor(tensor))).collect()).unwrap()
 }
 
-fn named<'a>(values: impl IntoIterator<Item = (&'a str, Tensor)>) -> IndexMap<String, Tensor> {
+fn named<'a>(values: impl IntoIterator<Item = (&'a str, Tensor)>) -> OrderedMap<String, Tensor> {
     values.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect()
 }
 
@@ -47,7 +46,7 @@ fn small_net() -> Sequential {
         .add(Dense::new(2).activation(Activation::Softmax))
 }
 
-fn small_net_values() -> IndexMap<String, Tensor> {
+fn small_net_values() -> OrderedMap<String, Tensor> {
     let one_plus = |t: Tensor| Tensor::from_f64(DType::F64, [3], t.to_f64().iter().map(|v| 1.0 + v)).unwrap();
     named([
         ("dense/kernel", wave(&[4, 3], 1.0)),
@@ -60,7 +59,7 @@ fn small_net_values() -> IndexMap<String, Tensor> {
     ])
 }
 
-fn small_net_input() -> IndexMap<String, Tensor> {
+fn small_net_input() -> OrderedMap<String, Tensor> {
     let x = wave(&[6, 4], 0.3).to_f64().into_iter().map(|v| 2.0 * v);
     named([("input_layer", Tensor::from_f64(DType::F64, [6, 4], x).unwrap())])
 }
@@ -249,7 +248,7 @@ fn dropout_draws_anew_each_step_and_each_layer() {
     let key = first["seed_generator/state"].as_slice::<i32>().unwrap().to_vec();
     assert_eq!((key.len(), key[1]), (2, 0));
 
-    let step = |values: &IndexMap<String, Tensor>| {
+    let step = |values: &OrderedMap<String, Tensor>| {
         let result = run(&training, &[values, &input]);
         let next = result.updates["seed_generator/state"].int().data.clone();
         (result.outputs["dropout_1"].real().data.clone(), next)

@@ -1,11 +1,11 @@
 //! Optimisers over several steps in f64: against plain loops, and against Keras 3.15.
 
 use foldgrad::autodiff::gradients;
+use foldgrad::ir::OrderedMap;
 use foldgrad::nn::{Activation, BatchNormalization, Dense, Mode, Model, Sequential, VariableKind, VariableSpec};
 use foldgrad::reference::{Array, interpret};
 use foldgrad::train::{Adam, AdamW, Clip, Loss, Metric, Optimizer, RmsProp, Sgd};
 use foldgrad::{Builder, DType, Graph, Tensor};
-use indexmap::IndexMap;
 
 const START: [f64; 3] = [1.5, -2.0, 0.3];
 const CURVATURE: [f64; 3] = [1.0, 3.0, 0.5];
@@ -16,13 +16,13 @@ fn vector(values: [f64; 3]) -> Tensor {
 }
 
 /// The step that minimises `Σ c·(w − a)²/2`, its slope `c·(w − a)`, for a parameter of that name.
-fn quadratic(optimizer: &Optimizer, name: &str) -> (Graph, IndexMap<String, Tensor>) {
+fn quadratic(optimizer: &Optimizer, name: &str) -> (Graph, OrderedMap<String, Tensor>) {
     let g = Builder::new();
     let w = g.parameter(name, DType::F64, [3]);
     let off = w - g.constant(vector(CENTRE));
     let loss = (off * off * g.constant(vector(CURVATURE)) * 0.5).sum_all();
     let slope = gradients(&[loss], &[w]).unwrap();
-    let updates = optimizer.update(&g, &IndexMap::from([(name.to_owned(), w)]), &slope).unwrap();
+    let updates = optimizer.update(&g, &OrderedMap::from([(name.to_owned(), w)]), &slope).unwrap();
     g.output("learning_rate", updates.learning_rate);
     let spec = VariableSpec {
         name: name.to_owned(),
@@ -38,9 +38,9 @@ fn quadratic(optimizer: &Optimizer, name: &str) -> (Graph, IndexMap<String, Tens
 /// Runs the step and puts the updates back; returns the outputs.
 fn step(
     graph: &Graph,
-    values: &mut IndexMap<String, Tensor>,
-    extra: &IndexMap<String, Tensor>,
-) -> IndexMap<String, f64> {
+    values: &mut OrderedMap<String, Tensor>,
+    extra: &OrderedMap<String, Tensor>,
+) -> OrderedMap<String, f64> {
     let feeds = values.iter().chain(extra).map(|(name, tensor)| (name.clone(), Array::<f64>::from_tensor(tensor)));
     let result = interpret(graph, &feeds.collect()).unwrap();
     for (name, array) in result.updates {
@@ -51,10 +51,10 @@ fn step(
     outputs.filter_map(|(name, array)| Some((name, array.to_tensor(DType::F64).ok()?.item()?))).collect()
 }
 
-fn after_five_steps(optimizer: &Optimizer, name: &str) -> IndexMap<String, Tensor> {
+fn after_five_steps(optimizer: &Optimizer, name: &str) -> OrderedMap<String, Tensor> {
     let (graph, mut values) = quadratic(optimizer, name);
     for _ in 0..5 {
-        step(&graph, &mut values, &IndexMap::new());
+        step(&graph, &mut values, &OrderedMap::new());
     }
     values
 }
@@ -165,7 +165,7 @@ fn clipping() {
 fn a_norm_over_several_parameters_is_taken_over_all_or_over_each() {
     let after = |clip| {
         let g = Builder::new();
-        let parameters: IndexMap<String, _> =
+        let parameters: OrderedMap<String, _> =
             ["a", "b"].map(|name| (name.to_owned(), g.parameter(name, DType::F64, [] as [usize; 0]))).into();
         let slopes = [g.scalar(DType::F64, 3.0), g.scalar(DType::F64, 4.0)];
         let optimizer = Optimizer::from(Sgd::new(1.0)).clip(clip);
@@ -175,13 +175,13 @@ fn a_norm_over_several_parameters_is_taken_over_all_or_over_each() {
         g.output("b", b);
         step(
             &g.finish().unwrap(),
-            &mut IndexMap::from([
+            &mut OrderedMap::from([
                 ("a".to_owned(), Tensor::scalar(0.0)),
                 ("b".to_owned(), Tensor::scalar(0.0)),
                 (optimizer.learning_rate_name(), Tensor::scalar(1.0)),
                 (optimizer.iterations_name(), Tensor::scalar(0)),
             ]),
-            &IndexMap::new(),
+            &OrderedMap::new(),
         )
     };
     let all = after(Clip::GlobalNorm(1.0));
@@ -196,11 +196,11 @@ fn the_learning_rate_is_a_state_and_steps_are_counted() {
     let (graph, mut values) = quadratic(&optimizer, "dense/kernel");
     let names: Vec<&String> = values.keys().collect();
     assert_eq!(names, ["sgd/learning_rate", "sgd/iterations", "sgd/dense/kernel/velocity", "dense/kernel"]);
-    let rates: Vec<f64> = (0..3).map(|_| step(&graph, &mut values, &IndexMap::new())["learning_rate"]).collect();
+    let rates: Vec<f64> = (0..3).map(|_| step(&graph, &mut values, &OrderedMap::new())["learning_rate"]).collect();
     assert_eq!(rates, [0.1, 0.1 / 2.0, 0.1 / 3.0]);
     assert_eq!(values["sgd/iterations"], Tensor::scalar(3i32));
     values.insert("sgd/learning_rate".to_owned(), Tensor::scalar(8.0));
-    assert_eq!(step(&graph, &mut values, &IndexMap::new())["learning_rate"], 2.0);
+    assert_eq!(step(&graph, &mut values, &OrderedMap::new())["learning_rate"], 2.0);
     assert_eq!(values["sgd/learning_rate"], Tensor::scalar(8.0));
 }
 
@@ -221,7 +221,7 @@ fn classifier() -> Model {
 }
 
 /// Three whole steps in one graph: forward, loss, backward, running statistics, optimiser, metric.
-fn train(optimizer: &Optimizer) -> (Vec<f64>, IndexMap<String, Tensor>) {
+fn train(optimizer: &Optimizer) -> (Vec<f64>, OrderedMap<String, Tensor>) {
     let model = classifier();
     let g = Builder::new();
     let x = g.input("x", DType::F64, ["batch".into(), foldgrad::ir::Dim::Known(4)]);
@@ -249,7 +249,7 @@ fn train(optimizer: &Optimizer) -> (Vec<f64>, IndexMap<String, Tensor>) {
         values.insert(name.to_owned(), value);
     }
     let x = Tensor::from_f64(DType::F64, [6, 4], wave(&[24], 0.3).to_f64().iter().map(|v| 2.0 * v)).unwrap();
-    let batch = IndexMap::from([("x".to_owned(), x), ("labels".to_owned(), Tensor::vector(vec![0, 1, 1, 0, 1, 0]))]);
+    let batch = OrderedMap::from([("x".to_owned(), x), ("labels".to_owned(), Tensor::vector(vec![0, 1, 1, 0, 1, 0]))]);
     let outputs: Vec<_> = (0..3).map(|_| step(&graph, &mut values, &batch)).collect();
     assert!(outputs.iter().all(|outputs| outputs["correct"] == 3.0));
     (outputs.iter().map(|outputs| outputs["loss"]).collect(), values)
@@ -316,7 +316,7 @@ fn options_out_of_range_point_at_the_rule() {
 fn gradients_must_go_with_their_parameters() {
     let g = Builder::new();
     let w = g.parameter("w", DType::F32, [3]);
-    let parameters = IndexMap::from([("w".to_owned(), w)]);
+    let parameters = OrderedMap::from([("w".to_owned(), w)]);
     let optimizer = Optimizer::from(Sgd::new(0.1));
     let error = optimizer.update(&g, &parameters, &[]).unwrap_err().to_string();
     assert!(error.contains("1 parameters, but 0 gradients") && error.contains(file!()), "{error}");

@@ -17,11 +17,10 @@ mod training;
 
 use common::{Magnitude, Random, config};
 use foldgrad::DType;
-use foldgrad::ir::verify;
+use foldgrad::ir::{OrderedMap, Weights, verify};
 use foldgrad::pass::{Outcome, Pass, Pipeline, fold_weights};
 use foldgrad::reference::{Array, Number, interpret};
-use foldgrad::rewrite::{Equality, Prover, Rule, Weights, rules, work};
-use indexmap::IndexMap;
+use foldgrad::rewrite::{Equality, Prover, Rule, rules, work};
 use pool::{Instruction, Made, instructions};
 use proptest::test_runner::{TestCaseError, TestRunner};
 use std::cell::RefCell;
@@ -151,9 +150,9 @@ fn folded(made: &Made, outcome: &Outcome) -> Result<(), String> {
 }
 
 /// Random data for a batch of 2, and weights.
-fn feeds<S: Number>(made: &Made, weights: &Weights) -> IndexMap<String, Array<S>> {
+fn feeds<S: Number>(made: &Made, weights: &Weights) -> OrderedMap<String, Array<S>> {
     let mut random = Random(!made.seed);
-    let mut feeds = IndexMap::new();
+    let mut feeds = OrderedMap::new();
     for (name, id) in made.graph.inputs().filter(|(name, _)| !made.weights.contains_key(*name)) {
         let shape: Vec<usize> =
             made.graph.node(id).types()[0].shape.iter().map(|dim| dim.known().unwrap_or(2)).collect();

@@ -1,15 +1,14 @@
 //! Weights keep every bit, equal weights are equal bytes, and a wrong file is refused by name, never with a panic.
 
-use foldgrad::ir::{DType, TensorData};
+use foldgrad::ir::{DType, OrderedMap, TensorData, Weights};
 use foldgrad::{Tensor, interchange::WeightsError, interchange::safetensors as weights};
-use indexmap::IndexMap;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use tempfile::TempDir;
-use weights::{Metadata, Weights};
+use weights::Metadata;
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -21,7 +20,7 @@ fn folder() -> (TempDir, PathBuf) {
 fn model() -> Weights {
     let f32s = [0x7fc0_0001, 0xffa0_0123, 0x8000_0000, 1, 0x7f80_0000, 0x3dcc_cccd].map(f32::from_bits);
     let f64s = [0x7ff8_0000_0000_0001, 0xfff4_0000_dead_beef, 1 << 63, 1, 0x7fefffffffffffff].map(f64::from_bits);
-    IndexMap::from([
+    OrderedMap::from([
         ("z/kernel".to_owned(), Tensor::new([2, 3], f32s.to_vec()).expect("six")),
         ("mask".to_owned(), Tensor::new([1, 3, 1], vec![true, false, true]).expect("three")),
         ("steps".to_owned(), Tensor::scalar(i32::MIN)),
@@ -87,8 +86,7 @@ fn equal_models_are_equal_bytes() {
     let first = fs::read(&path).expect("read");
     for round in 0..8 {
         let other = folder.path().join(format!("other {round}"));
-        let mut reordered = model();
-        reordered.reverse();
+        let reordered = model().into_iter().rev().collect();
         weights::save(&other, &reordered, &remarks()).expect("saved");
         assert_eq!(fs::read(&other).expect("read"), first);
     }
@@ -269,7 +267,7 @@ fn a_refused_save_leaves_the_old_file() {
     let (folder, path) = folder();
     weights::save(&path, &model(), &remarks()).expect("saved");
     let before = fs::read(&path).expect("read");
-    let reserved = IndexMap::from([("__metadata__".to_owned(), Tensor::scalar(1.0f32))]);
+    let reserved = OrderedMap::from([("__metadata__".to_owned(), Tensor::scalar(1.0f32))]);
     let error = weights::save(&path, &reserved, &Metadata::new()).expect_err("the format's own name");
     assert!(matches!(&error, WeightsError::Tensor { field: "name", .. }), "{error}");
     assert_eq!(fs::read(&path).expect("read"), before);
@@ -330,7 +328,7 @@ proptest! {
         prop_assume!(name != "__metadata__");
         let (_folder, path) = folder();
         let tensor = Tensor::vector(data.into_iter().map(f32::from_bits).collect());
-        weights::save(&path, &IndexMap::from([(name.clone(), tensor.clone())]), &Metadata::new()).expect("saved");
+        weights::save(&path, &OrderedMap::from([(name.clone(), tensor.clone())]), &Metadata::new()).expect("saved");
         let (loaded, _) = weights::load(&path).expect("loaded");
         prop_assert_eq!(bits(&loaded[&name]), bits(&tensor));
     }

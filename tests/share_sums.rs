@@ -3,12 +3,12 @@
 mod common;
 
 use common::{Feeds, Random, config, evaluate, feeds_as, wholes};
+use foldgrad::ir::OrderedMap;
 use foldgrad::op::{Cotangent, Op};
 use foldgrad::ops::Reduction;
-use foldgrad::pass::{count_sums, share_sums};
 use foldgrad::reference::{Array, Fp, interpret};
+use foldgrad::rewrite::{count_sums, share_sums};
 use foldgrad::{Builder, DType, Expr, Graph, autodiff};
-use indexmap::IndexMap;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use std::cell::RefCell;
 
@@ -180,7 +180,7 @@ fn feeds(graph: &Graph, batch: usize, seed: u64) -> Feeds {
 /// Requires that two graphs give the same on random field elements, at every output.
 fn same_in_field(one: &Graph, other: &Graph, feeds: &Feeds, seed: u64) -> Result<(), String> {
     let mut random = Random(seed);
-    let mut point: IndexMap<String, Array<Fp>> = feeds_as(feeds);
+    let mut point: OrderedMap<String, Array<Fp>> = feeds_as(feeds);
     for array in point.values_mut() {
         if let Array::Real(array) = array {
             array.data.iter_mut().for_each(|entry| *entry = Fp::new(random.bits()));
@@ -188,7 +188,7 @@ fn same_in_field(one: &Graph, other: &Graph, feeds: &Feeds, seed: u64) -> Result
     }
     let (one, other) = (interpret(one, &point), interpret(other, &point));
     let (one, other) = (one.map_err(|e| e.to_string())?, other.map_err(|e| e.to_string())?);
-    let names = |outputs: &IndexMap<String, Array<Fp>>| outputs.keys().cloned().collect::<Vec<_>>();
+    let names = |outputs: &OrderedMap<String, Array<Fp>>| outputs.keys().cloned().collect::<Vec<_>>();
     if names(&one.outputs) != names(&other.outputs) {
         return Err("the outputs have other names".to_owned());
     }

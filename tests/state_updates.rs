@@ -7,23 +7,22 @@ use common::config;
 use common::running::{SETS, options};
 use common::stateful::{Stateful, float_of};
 use foldgrad::exec::{Executable, Options};
-use foldgrad::ir::{Bindings, Shape, Symbol};
+use foldgrad::ir::{Bindings, OrderedMap, Shape, Symbol};
 use foldgrad::plan::Port;
 use foldgrad::reference::{Array, Number, interpret};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
-use indexmap::IndexMap;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::cell::Cell;
 
-type Values = IndexMap<String, Tensor>;
+type Values = OrderedMap<String, Tensor>;
 
 const STEPS: usize = 3;
 
 /// Outputs and next states of one run.
-fn reference<S: Number>(graph: &Graph, feeds: &Values) -> Result<[IndexMap<String, Vec<f64>>; 2], String> {
+fn reference<S: Number>(graph: &Graph, feeds: &Values) -> Result<[OrderedMap<String, Vec<f64>>; 2], String> {
     let arrays = feeds.iter().map(|(name, tensor)| (name.clone(), Array::<S>::from_tensor(tensor))).collect();
     let evaluated = interpret(graph, &arrays).map_err(|error| error.to_string())?;
-    let flat = |arrays: IndexMap<String, Array<S>>| {
+    let flat = |arrays: OrderedMap<String, Array<S>>| {
         let values = |array: Array<S>| array.to_tensor(DType::F64).map(|tensor| tensor.to_f64());
         arrays.into_iter().map(|(name, array)| Ok((name, values(array).map_err(|error| error.to_string())?))).collect()
     };

@@ -7,12 +7,12 @@ use common::running::{SETS, options, run, same};
 use common::{Random, Whole, config, random_feeds, wholes};
 use foldgrad::data::silhouettes;
 use foldgrad::exec::InstructionSet;
+use foldgrad::ir::OrderedMap;
 use foldgrad::nn::{Activation, BatchNormalization, Dense, Dropout, Lambda, Model, Sequential};
 use foldgrad::ops::GeluForm;
 use foldgrad::train::{Adam, Examples, Fit, Loss, Metric, Optimizer, Samples, Sgd, Trainer};
 use foldgrad::zoo::{self, BatchNorm};
 use foldgrad::{DType, Expr, Tensor};
-use indexmap::IndexMap;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
 const THREADS: [usize; 5] = [1, 2, 3, 4, 8];
@@ -28,7 +28,7 @@ struct Training {
 }
 
 impl Training {
-    fn weights(&self, threads: usize) -> IndexMap<String, Tensor> {
+    fn weights(&self, threads: usize) -> OrderedMap<String, Tensor> {
         let mut trainer = Trainer::new((self.model)(), (self.optimizer)(), Loss::SparseCategoricalCrossentropy)
             .metric(Metric::Accuracy)
             .float(self.float)
@@ -140,7 +140,7 @@ fn layer_norm_and_gelu_with_adam() {
 fn check_graph(whole: &Whole) -> Result<(), String> {
     let (problem, _) = whole.problem(None)?;
     let graph = &problem.gradient;
-    let feeds: IndexMap<String, Tensor> = (random_feeds(graph, 9).into_iter())
+    let feeds: OrderedMap<String, Tensor> = (random_feeds(graph, 9).into_iter())
         .map(|(name, array)| {
             let dtype = graph.ty(foldgrad::ir::Value { node: graph.input(&name).unwrap(), output: 0 }).dtype;
             (name, array.to_tensor(dtype).unwrap())

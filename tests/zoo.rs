@@ -32,7 +32,7 @@ fn losses(model: Model, float: DType) -> Vec<f64> {
 #[track_caller]
 fn learns(build: fn() -> Result<Model, Diagnostics>) {
     let model = build().unwrap();
-    let (_, output) = model.output_types(DType::F32).pop().unwrap();
+    let (_, output) = model.output_types(DType::F32).into_iter().next_back().unwrap();
     assert_eq!(output.to_string(), "f32[batch,10]");
     let [single, double] = [DType::F32, DType::F64].map(|float| losses(build().unwrap(), float));
     let (first, last) = (double[0], double[19]);

@@ -3,8 +3,8 @@
 use super::{Draws, Outcome};
 use foldgrad::autodiff::{gradients, vjp};
 use foldgrad::exec::Executable;
-use foldgrad::interchange::safetensors::Weights;
 use foldgrad::ir::Bindings;
+use foldgrad::ir::Weights;
 use foldgrad::nn::{Activation, Mode, Sequential};
 use foldgrad::op::Cotangent;
 use foldgrad::ops::GeluForm;

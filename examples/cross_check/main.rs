@@ -12,7 +12,8 @@
 mod cases;
 mod runs;
 
-use foldgrad::interchange::safetensors::{self, Metadata, Weights};
+use foldgrad::interchange::safetensors::{self, Metadata};
+use foldgrad::ir::Weights;
 use foldgrad::nn::{
     Activation, Concatenate, Dense, Dropout, Flatten, Initializer, Merge, Model, ModelBuilder, Reshape, Sequential,
 };

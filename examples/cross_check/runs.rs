@@ -1,7 +1,7 @@
 //! A small network trained for a few steps with each update rule, in each of its forms.
 
 use super::{Draws, Outcome};
-use foldgrad::interchange::safetensors::Weights;
+use foldgrad::ir::Weights;
 use foldgrad::nn::{Activation, BatchNormalization, Dense, Flatten, Model, Sequential};
 use foldgrad::train::{
     Adam, AdamW, Clip, Event, Examples, Fit, Loss, Optimizer, Order, RmsProp, Samples, Sgd, Trainer,

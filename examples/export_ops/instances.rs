@@ -1,10 +1,9 @@
 //! Every case of every op as a small graph, reached in several ways, with what the reference interpreter makes of it.
 
-use foldgrad::ir::{Dim, Shape, TensorType};
-use foldgrad::op::{Case, Domain, Op, Role, Sample};
+use foldgrad::ir::{Dim, OrderedMap, Role, Shape, TensorType};
+use foldgrad::op::{Case, Domain, Op, Sample};
 use foldgrad::reference::{Array, Number, interpret};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
-use indexmap::IndexMap;
 
 /// How an operand reaches the op. An export decides differently for constants, for symbolic axes and for stretched
 /// values.
@@ -32,7 +31,7 @@ impl Way {
 }
 
 /// Tensors by name.
-pub type Values = IndexMap<String, Tensor>;
+pub type Values = OrderedMap<String, Tensor>;
 
 /// A graph with all that its runs need and give.
 #[derive(Clone, Debug)]
@@ -72,7 +71,7 @@ fn instance(number: usize, case: &Case, way: Way, dtype: DType, draws: &mut Draw
         return None;
     }
     let g = Builder::new();
-    let mut all = IndexMap::new();
+    let mut all = OrderedMap::new();
     let mut operands = Vec::new();
     for (slot, sample) in case.operands.iter().enumerate() {
         let name = format!("x{slot}");
@@ -138,10 +137,10 @@ fn reach<'b>(
 
 /// What the interpreter makes of a graph.
 pub fn reference<S: Number>(graph: &Graph, feeds: &Values) -> Values {
-    let arrays: IndexMap<String, Array<S>> =
+    let arrays: OrderedMap<String, Array<S>> =
         feeds.iter().map(|(name, tensor)| (name.clone(), Array::from_tensor(tensor))).collect();
     let outputs = interpret(graph, &arrays).expect("every input is fed").outputs;
-    let types: IndexMap<&str, &TensorType> = graph.outputs().map(|(name, value)| (name, graph.ty(value))).collect();
+    let types: OrderedMap<&str, &TensorType> = graph.outputs().map(|(name, value)| (name, graph.ty(value))).collect();
     let tensor = |(name, array): (String, Array<S>)| {
         let tensor = array.to_tensor(types[name.as_str()].dtype).expect("of the type that was inferred");
         (name, tensor)

@@ -12,7 +12,8 @@ mod instances;
 mod networks;
 
 use foldgrad::interchange::onnx::{self, ExportOptions, OnnxError};
-use foldgrad::interchange::safetensors::{self, Metadata, Weights};
+use foldgrad::interchange::safetensors::{self, Metadata};
+use foldgrad::ir::Weights;
 use foldgrad::{DType, Tensor};
 use instances::Instance;
 use std::error::Error;

@@ -1,13 +1,12 @@
 //! Graphs whose sizes are known only in a run, each run several times from one file.
 
 use super::instances::{Draws, Instance, Values, reference};
-use foldgrad::ir::Dim;
+use foldgrad::ir::{Dim, OrderedMap};
 use foldgrad::nn::Mode;
 use foldgrad::op::Domain;
 use foldgrad::ops::GeluForm;
 use foldgrad::zoo::{self, BatchNorm};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
-use indexmap::IndexMap;
 
 /// The batches that each file is run with.
 pub const BATCHES: [usize; 3] = [1, 3, 32];
@@ -155,7 +154,8 @@ fn runs(name: &str, op: &'static str, dtype: DType, graph: Graph, weights: Value
             (name.to_owned(), draws.tensor(&shape, dtype, domain))
         };
         let feeds: Values = graph.inputs().filter(|(name, _)| !weights.contains_key(*name)).map(feed).collect();
-        let all: IndexMap<String, Tensor> = feeds.iter().chain(&weights).map(|(n, t)| (n.clone(), t.clone())).collect();
+        let all: OrderedMap<String, Tensor> =
+            feeds.iter().chain(&weights).map(|(n, t)| (n.clone(), t.clone())).collect();
         let all = all.into_iter().filter(|(name, _)| graph.input(name).is_some()).collect();
         let expected =
             if dtype == DType::F32 { reference::<f32>(&graph, &all) } else { reference::<f64>(&graph, &all) };

@@ -9,6 +9,9 @@ use std::panic::Location;
 /// The reverse rules that a sweep uses. [`OpRules`] are each op's own; tests and users can override some.
 pub trait ReverseRules {
     /// The cotangents of the operands of `op`.
+    ///
+    /// # Errors
+    /// As for [`OpDef::vjp`](crate::op::OpDef::vjp).
     fn vjp<'b>(&self, op: &Op, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         op.vjp(cx)
     }
@@ -76,6 +79,9 @@ pub fn vjp<'b>(
 }
 
 /// [`vjp`] with some reverse rules overridden.
+///
+/// # Errors
+/// As for [`vjp`].
 #[track_caller]
 pub fn vjp_with<'b>(
     rules: &dyn ReverseRules,
@@ -237,7 +243,9 @@ impl<'r, 'b> Sweep<'r, 'b> {
         let cx = VjpCx { builder, operands: &exprs, results: &results, cotangents: &cotangents, needed: &needed };
         let (rules, templates) = (self.rules, &mut self.templates);
         let reverse = || match rules.vjp(&op, &cx) {
-            Err(NoVjp::DifferentiateExpansion) => templates.apply(rules, &op, &cx),
+            Err(NoVjp::DifferentiateExpansion) => {
+                templates.apply(&|outputs, cotangents, wrt| vjp_with(rules, outputs, cotangents, wrt), &op, &cx)
+            }
             Err(NoVjp::NotDifferentiable(reason)) => Err(Err(reason)),
             Ok(cotangents) => Ok(cotangents),
         };

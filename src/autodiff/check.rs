@@ -1,9 +1,8 @@
 //! Gradient checking for any graph: the reverse sweep against central differences and against dual numbers.
 
 use super::backward::gradients;
-use crate::ir::{Builder, DType, Diagnostic, Graph, Tensor, Value};
+use crate::ir::{Builder, DType, Diagnostic, Graph, OrderedMap, Tensor, Value};
 use crate::reference::{Array, Dual, EvalError, interpret};
-use indexmap::IndexMap;
 use std::fmt;
 
 /// How to check. `GradientCheck::default()` suits smooth functions of values around 1.
@@ -109,9 +108,9 @@ pub fn check_gradients<'a>(
     feeds: impl IntoIterator<Item = (&'a str, Tensor)>,
     check: &GradientCheck,
 ) -> Result<GradientReport, GradientMismatch> {
-    let feeds: IndexMap<String, Tensor> = feeds.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect();
+    let feeds: OrderedMap<String, Tensor> = feeds.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect();
     let differentiated = with_gradients(graph, loss, &feeds)?;
-    let at = |feeds: &IndexMap<String, Tensor>| -> IndexMap<String, Array<f64>> {
+    let at = |feeds: &OrderedMap<String, Tensor>| -> OrderedMap<String, Array<f64>> {
         feeds.iter().map(|(name, tensor)| (name.clone(), Array::from_tensor(tensor))).collect()
     };
     let reverse = interpret(&differentiated, &at(&feeds))?.outputs;
@@ -157,7 +156,7 @@ fn gradient_name(input: &str) -> String {
 }
 
 /// The graph with an output for the gradient of `loss` with respect to each float input that is fed.
-fn with_gradients(graph: &Graph, loss: &str, feeds: &IndexMap<String, Tensor>) -> Result<Graph, GradientMismatch> {
+fn with_gradients(graph: &Graph, loss: &str, feeds: &OrderedMap<String, Tensor>) -> Result<Graph, GradientMismatch> {
     let Some(output) = graph.output(loss) else {
         let known = graph.outputs().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         return Err(GradientMismatch::UnknownOutput { name: loss.to_owned(), known });
@@ -181,11 +180,11 @@ fn with_gradients(graph: &Graph, loss: &str, feeds: &IndexMap<String, Tensor>) -
 fn exact_slope(
     graph: &Graph,
     loss: &str,
-    feeds: &IndexMap<String, Tensor>,
+    feeds: &OrderedMap<String, Tensor>,
     input: &str,
     entry: usize,
 ) -> Result<f64, EvalError> {
-    let mut arrays: IndexMap<String, Array<Dual>> =
+    let mut arrays: OrderedMap<String, Array<Dual>> =
         feeds.iter().map(|(name, tensor)| (name.clone(), Array::from_tensor(tensor))).collect();
     if let Some(Array::Real(array)) = arrays.get_mut(input) {
         array.data[entry].du = 1.0;
@@ -198,7 +197,7 @@ fn exact_slope(
 fn difference(
     graph: &Graph,
     loss: &str,
-    feeds: &IndexMap<String, Array<f64>>,
+    feeds: &OrderedMap<String, Array<f64>>,
     input: &str,
     entry: usize,
     check: &GradientCheck,

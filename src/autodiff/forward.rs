@@ -4,8 +4,8 @@
 //! (J. Townsend, "A new trick for calculating Jacobian vector products", 2017).
 
 use super::backward::{check_counts, gradients, vjp};
-use crate::ir::{Builder, Code, Diagnostic, Expr, Graph, NodeId, Source, Tensor, Value};
-use crate::op::{Cotangent, Role};
+use crate::ir::{Builder, Code, Diagnostic, Expr, Graph, NodeId, Role, Source, Tensor, Value};
+use crate::op::Cotangent;
 use std::collections::HashMap;
 use std::panic::Location;
 

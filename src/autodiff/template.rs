@@ -4,7 +4,6 @@
 //! the caller's graph. In the caller's graph the expansion could be hash-consed into nodes that the operands
 //! themselves depend on, and a derivative would then leak from one operand into another.
 
-use super::backward::{ReverseRules, vjp_with};
 use crate::ir::{Builder, Diagnostic, Expr, Graph, TensorType, Value};
 use crate::op::{Cotangent, Op, VjpCx};
 use std::collections::HashMap;
@@ -12,6 +11,10 @@ use std::collections::HashMap;
 /// Differentiated expansions, by op, operand types, and which cotangents are there and asked for.
 #[derive(Default)]
 pub(super) struct Templates(HashMap<Key, Template>);
+
+/// The reverse sweep over a template's graph: the cotangents of the last argument, given outputs and their cotangents.
+pub(super) type Reverse<'s> =
+    &'s dyn for<'t> Fn(&[Expr<'t>], &[Cotangent<'t>], &[Expr<'t>]) -> Result<Vec<Cotangent<'t>>, Diagnostic>;
 
 type Key = (Op, Vec<TensorType>, Vec<bool>, Vec<bool>);
 
@@ -25,10 +28,10 @@ struct Template {
 }
 
 impl Templates {
-    /// The cotangents of the operands of `op`, from its expansion.
+    /// The cotangents of the operands of `op`, from its expansion and the sweep that asks for them.
     pub(super) fn apply<'b>(
         &mut self,
-        rules: &dyn ReverseRules,
+        reverse: Reverse<'_>,
         op: &Op,
         cx: &VjpCx<'_, 'b>,
     ) -> Result<Vec<Cotangent<'b>>, Failure> {
@@ -36,7 +39,7 @@ impl Templates {
         let present: Vec<bool> = cx.cotangents.iter().map(|c| matches!(c, Cotangent::Value(_))).collect();
         let key = (op.clone(), types, present, cx.needed.to_vec());
         if !self.0.contains_key(&key) {
-            let template = Template::new(rules, &key)?;
+            let template = Template::new(reverse, &key)?;
             self.0.insert(key.clone(), template);
         }
         let seeds = cx.cotangents.iter().filter_map(|cotangent| cotangent.value());
@@ -46,7 +49,7 @@ impl Templates {
 }
 
 impl Template {
-    fn new(rules: &dyn ReverseRules, (op, types, present, needed): &Key) -> Result<Template, Failure> {
+    fn new(reverse: Reverse<'_>, (op, types, present, needed): &Key) -> Result<Template, Failure> {
         let builder = Builder::new();
         let operands: Vec<Expr<'_>> = types
             .iter()
@@ -67,7 +70,7 @@ impl Template {
             .collect();
         let wrt: Vec<Expr<'_>> =
             operands.iter().zip(needed).filter(|&(_, &needed)| needed).map(|(&operand, _)| operand).collect();
-        let mut found = vjp_with(rules, &results, &cotangents, &wrt).map_err(Ok)?.into_iter();
+        let mut found = reverse(&results, &cotangents, &wrt).map_err(Ok)?.into_iter();
         let cotangents = needed
             .iter()
             .map(|&needed| if needed { found.next()?.value().map(|value| value.value()) } else { None })

@@ -1,8 +1,7 @@
 //! `foldgrad export`, `explain` and `unfuse`: fused ONNX files, what was folded, and the way back.
 
 use super::network::Network;
-use super::train::check_target;
-use super::{CommandError, print};
+use super::{CommandError, check_target, print};
 use crate::exec::Options;
 use crate::interchange::{fused, onnx, safetensors};
 use crate::ir::DType;

@@ -14,6 +14,7 @@ mod train;
 use crate::exec::Options;
 use crate::ir::DType;
 use clap::{Parser, Subcommand, ValueEnum};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Declare a network as a graph, differentiate it, train it on the CPU, export it folded.
@@ -143,6 +144,19 @@ fn print(text: &str) -> Result<(), CommandError> {
         out.write_all(b"\n")?;
     }
     Ok(out.flush()?)
+}
+
+/// Refuses a file that could not be written after hours of training.
+fn check_target(option: &str, path: &Path) -> Result<(), CommandError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let message = format!("{option} {}: there is no directory {}; make it first", path.display(), folder.display());
+        return Err(message.into());
+    }
+    if path.is_dir() {
+        return Err(format!("{option} {}: this is a directory; name a file in it", path.display()).into());
+    }
+    Ok(())
 }
 
 /// Parameters and running statistics, as the summary's total counts them.

@@ -1,8 +1,7 @@
 //! `foldgrad profile`: where the time of a run goes.
 
 use super::subject::Subject;
-use super::train::check_target;
-use super::{CommandError, print};
+use super::{CommandError, check_target, print};
 use crate::exec::Ceilings;
 use crate::plan::Costs;
 use std::path::{Path, PathBuf};

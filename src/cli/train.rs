@@ -2,11 +2,12 @@
 
 use super::data::DataArgs;
 use super::network::{Network, Placement};
-use super::{CommandError, Float, Running, count_params, export, print};
+use super::{CommandError, Float, Running, check_target, count_params, export, print};
+use crate::ir::OrderedMap;
 use crate::train::{Comparison, EpochRecord, Evaluation, Event, Examples, Fit, Loss, Metric, Sgd, Trainer};
 use serde_json::json;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Trains with SGD, Nesterov momentum and time-based decay, as the tutorial does.
 #[derive(Debug, clap::Args)]
@@ -183,19 +184,6 @@ fn share(text: &str) -> Result<f64, String> {
     number(text, |number| (0.0..1.0).contains(&number), "a number from 0 up to, not including, 1")
 }
 
-/// Refuses a file that could not be written after hours of training.
-pub(super) fn check_target(option: &str, path: &Path) -> Result<(), CommandError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        let message = format!("{option} {}: there is no directory {}; make it first", path.display(), folder.display());
-        return Err(message.into());
-    }
-    if path.is_dir() {
-        return Err(format!("{option} {}: this is a directory; name a file in it", path.display()).into());
-    }
-    Ok(())
-}
-
 /// The last line of `train` and `evaluate`.
 pub(super) fn result(evaluation: &Evaluation, parameters: usize, as_json: bool) -> String {
     let Evaluation { loss, metrics, seconds } = evaluation;
@@ -211,8 +199,7 @@ pub(super) fn result(evaluation: &Evaluation, parameters: usize, as_json: bool) 
 }
 
 fn epoch_json(record: &EpochRecord) -> serde_json::Value {
-    let accuracy =
-        |metrics: &indexmap::IndexMap<String, f64>| metrics.get("accuracy").map(|&accuracy| rounded(accuracy, 4));
+    let accuracy = |metrics: &OrderedMap<String, f64>| metrics.get("accuracy").map(|&accuracy| rounded(accuracy, 4));
     json!({
         "epoch": record.epoch,
         "s": rounded(record.seconds, 3),

@@ -1,10 +1,9 @@
 //! Finds the node that first made a NaN or an infinity, by running the graph again through the reference interpreter.
 
 use super::Cause;
-use crate::ir::{Graph, NodeId, Tensor};
+use crate::ir::{Graph, NodeId, OrderedMap, Tensor};
 use crate::plan::Plan;
 use crate::reference::{Array, Number, interpret_all};
-use indexmap::IndexMap;
 
 /// The first node whose operands are all finite and whose result is not, as a person would name it.
 pub(super) fn first_not_finite(graph: &Graph, plan: &Plan, feeds: &[&Tensor], states: &[Tensor]) -> Option<Cause> {
@@ -22,7 +21,7 @@ pub(super) fn first_not_finite(graph: &Graph, plan: &Plan, feeds: &[&Tensor], st
 }
 
 fn trace<S: Number>(graph: &Graph, tensors: &[(&str, &Tensor)]) -> Option<String> {
-    let feeds: IndexMap<String, Array<S>> =
+    let feeds: OrderedMap<String, Array<S>> =
         tensors.iter().map(|(name, tensor)| ((*name).to_owned(), Array::from_tensor(tensor))).collect();
     let values = interpret_all(graph, &feeds).ok()?;
     let bad = |results: &[Array<S>]| results.iter().any(|result| not_finite(result).is_some());

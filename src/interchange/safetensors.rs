@@ -10,7 +10,7 @@ mod header;
 
 use super::bytes::{self, elements};
 use super::replace;
-use crate::ir::{DType, Tensor};
+use crate::ir::{DType, Tensor, Weights};
 use header::{Entry, Header};
 use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
@@ -18,8 +18,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
-
-pub use crate::rewrite::Weights;
 
 /// Remarks that travel with the weights.
 pub type Metadata = BTreeMap<String, String>;

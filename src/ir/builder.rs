@@ -2,9 +2,9 @@
 
 use super::diagnostic::Place;
 use super::{
-    Code, DType, Diagnostic, Diagnostics, Expr, Graph, Node, NodeId, Origin, Source, Tensor, TensorType, Value,
+    Code, DType, Diagnostic, Diagnostics, Expr, Graph, Node, NodeId, Origin, Role, Source, Tensor, TensorType, Value,
 };
-use crate::op::{InferCx, Mismatch, Op, Role};
+use crate::op::{InferCx, Mismatch, Op};
 use crate::ops::{Constant, Input};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use petgraph::graph::NodeIndex;
@@ -213,6 +213,9 @@ impl Builder {
     }
 
     /// The finished graph, or every mistake that was made in building it.
+    ///
+    /// # Errors
+    /// Every mistake, each at the user's line; a poisoned expression adds none of its own.
     pub fn finish(self) -> Result<Graph, Diagnostics> {
         let inner = self.inner.into_inner();
         match Diagnostics::from_vec(inner.errors) {

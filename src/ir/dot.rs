@@ -4,8 +4,8 @@
 //! double-quoted string in which quotes, backslashes, entities and control characters are escaped, and node ids are
 //! ours, never a user's.
 
-use super::{Graph, NodeId, Source};
-use crate::op::{Attr, Op, Role};
+use super::{Graph, NodeId, Role, Source};
+use crate::op::{Attr, Op};
 use indexmap::IndexMap;
 use std::fmt::Write;
 

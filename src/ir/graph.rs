@@ -1,8 +1,8 @@
 //! The graph: nodes in topological id order over a petgraph, named outputs, and state with its next value.
 
 use super::diagnostic::Place;
-use super::{Origin, Source, Tensor, TensorType};
-use crate::op::{Op, Role};
+use super::{Origin, Role, Source, Tensor, TensorType};
+use crate::op::{Op, Types};
 use indexmap::{IndexMap, IndexSet};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -69,7 +69,7 @@ impl fmt::Display for Value {
 pub struct Node {
     pub(crate) op: Op,
     pub(crate) operands: SmallVec<[Value; 3]>,
-    pub(crate) types: SmallVec<[TensorType; 1]>,
+    pub(crate) types: Types,
     pub(crate) origins: SmallVec<[Origin; 1]>,
 }
 

@@ -129,7 +129,7 @@ impl<'t, 'b> Reader<'t, 'b> {
         let Op::Input(input) = &op else { return self.builder.push_all(op, operands) };
         let types: Vec<TensorType> = operands.iter().map(|operand| operand.ty()).collect();
         let types: Vec<&TensorType> = types.iter().collect();
-        match op.infer(&InferCx::new(op.operand_names(), &types)).ok().and_then(|mut types| types.pop()) {
+        match op.infer(&InferCx::new(op.operand_names(), &types)).ok().and_then(|types| types.first().cloned()) {
             Some(ty) => vec![self.builder.declare(input.name(), input.role, ty)],
             // The builder explains what is wrong with it.
             None => self.builder.push_all(op.clone(), operands),

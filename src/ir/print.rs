@@ -41,7 +41,7 @@ pub(crate) fn render(graph: &Graph, mut comment: impl FnMut(NodeId) -> Option<St
         text.push('\n');
     }
     for (name, value) in graph.outputs() {
-        let _ = writeln!(text, "  output {} = {value}", crate::op::quote(name));
+        let _ = writeln!(text, "  output {} = {value}", super::quote(name));
     }
     for (state, next) in graph.updates() {
         let _ = writeln!(text, "  update {state} = {next}");

@@ -100,6 +100,9 @@ impl<'g> Rebuild<'g> {
     }
 
     /// Names the outputs and updates as the old graph did, and finishes.
+    ///
+    /// # Errors
+    /// What a rewrite built wrongly, as [`Builder::finish`] tells it.
     pub fn finish(self) -> Result<Graph, Diagnostics> {
         for (name, value) in self.old.outputs() {
             self.builder.output(name, self.get(value));
@@ -111,6 +114,9 @@ impl<'g> Rebuild<'g> {
     }
 
     /// Finishes with the outputs and updates that the new graph was given.
+    ///
+    /// # Errors
+    /// As for [`finish`](Rebuild::finish).
     pub fn finish_as_built(self) -> Result<Graph, Diagnostics> {
         self.builder.finish()
     }

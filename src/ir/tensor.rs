@@ -220,6 +220,9 @@ impl Tensor {
     }
 
     /// A float tensor from `f64` values, rounded once to `dtype`; integers and masks are converted likewise.
+    ///
+    /// # Errors
+    /// Another number of values than the shape holds.
     pub fn from_f64(
         dtype: DType,
         shape: impl Into<Vec<usize>>,
@@ -317,6 +320,9 @@ impl Tensor {
     }
 
     /// The same elements under another shape of equal size.
+    ///
+    /// # Errors
+    /// A shape of another number of elements.
     pub fn reshape(mut self, shape: impl Into<Vec<usize>>) -> Result<Tensor, TensorError> {
         let shape = shape.into();
         fits(&shape, self.len())?;

@@ -1,7 +1,7 @@
 //! Dimensions, shapes and tensor types; the batch is a symbol from declaration to export.
 
-use super::DType;
-use indexmap::{IndexMap, IndexSet};
+use super::{DType, OrderedMap};
+use indexmap::IndexSet;
 use smallvec::SmallVec;
 use std::fmt;
 use std::ops::Deref;
@@ -83,14 +83,14 @@ impl fmt::Display for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Dim::Known(size) => write!(f, "{size}"),
-            Dim::Symbol(symbol) if crate::op::is_symbol(symbol.name()) => f.write_str(symbol.name()),
-            Dim::Symbol(symbol) => f.write_str(&crate::op::quote(symbol.name())),
+            Dim::Symbol(symbol) if super::is_symbol(symbol.name()) => f.write_str(symbol.name()),
+            Dim::Symbol(symbol) => f.write_str(&super::quote(symbol.name())),
         }
     }
 }
 
 /// The sizes given to the symbols of a graph.
-pub type Bindings = IndexMap<Symbol, usize>;
+pub type Bindings = OrderedMap<Symbol, usize>;
 
 /// A symbol that has no size yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +123,9 @@ impl Shape {
     }
 
     /// The sizes under `bindings`.
+    ///
+    /// # Errors
+    /// The first symbol that has no size.
     pub fn resolve(&self, bindings: &Bindings) -> Result<Vec<usize>, UnboundSymbol> {
         self.iter().map(|dim| dim.resolve(bindings)).collect()
     }
@@ -142,6 +145,9 @@ impl Shape {
 
 impl Dim {
     /// The size under `bindings`.
+    ///
+    /// # Errors
+    /// A symbol that has no size.
     pub fn resolve(self, bindings: &Bindings) -> Result<usize, UnboundSymbol> {
         match self {
             Dim::Known(size) => Ok(size),

@@ -7,8 +7,8 @@
 mod tests;
 
 use super::print::write_node;
-use super::{Code, Diagnostic, Diagnostics, Graph, NodeId, Source, TensorType, Value};
-use crate::op::{InferCx, Op, Role};
+use super::{Code, Diagnostic, Diagnostics, Graph, NodeId, Role, Source, TensorType, Value};
+use crate::op::{InferCx, Op};
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
@@ -125,7 +125,7 @@ impl Violation {
         let (first, last, tail) = match &self.site {
             Site::Node(id) => (id.index().saturating_sub(AROUND), id.index() + AROUND, None),
             Site::Output(name, value) => {
-                let line = format!("  output {} = {value}", crate::op::quote(name));
+                let line = format!("  output {} = {value}", super::quote(name));
                 (value.node.index(), value.node.index(), Some(line))
             }
             Site::Update(state, next) => {

@@ -2,8 +2,6 @@
 //! pair of which the second part holds what rounding took from the first (Knuth, TAOCP 2, 4.2.2; Ogita, Rump, Oishi,
 //! "Accurate sum and dot product", 2005).
 
-use super::Real;
-
 /// A running total of `T`s.
 pub(crate) trait Total<T>: Copy {
     /// The total that is the number.
@@ -81,8 +79,8 @@ impl Total<f64> for Compensated {
     #[inline(always)]
     fn times(self, factor: f64) -> Compensated {
         let value = self.value * factor;
-        let lost = <f64 as Real>::fused(self.value, factor, -value);
-        Compensated { value, rest: <f64 as Real>::fused(self.rest, factor, lost) }
+        let lost = self.value.mul_add(factor, -value);
+        Compensated { value, rest: self.rest.mul_add(factor, lost) }
     }
 
     #[inline(always)]
@@ -94,7 +92,7 @@ impl Total<f64> for Compensated {
     #[inline(always)]
     fn by(self, other: Compensated) -> Compensated {
         let Compensated { value, rest } = self.times(other.value);
-        Compensated { value, rest: <f64 as Real>::fused(self.value, other.rest, rest) }
+        Compensated { value, rest: self.value.mul_add(other.rest, rest) }
     }
 
     #[inline(always)]

@@ -1,9 +1,8 @@
 //! What a layer may see and do while it is called, and the trace of a whole model that it writes to.
 
-use super::layer::Training;
-use super::{Initializer, Layer, Mode, VariableKind, VariableSpec};
-use crate::ir::{Builder, Code, DType, Diagnostic, Dim, Expr, Shape, Source, Tensor};
-use crate::op::Role;
+use super::mode::Training;
+use super::{Initializer, Mode, VariableKind, VariableSpec};
+use crate::ir::{Builder, Code, DType, Diagnostic, Dim, Expr, Role, Shape, Source, Tensor};
 use indexmap::IndexMap;
 use std::panic::Location;
 
@@ -34,7 +33,7 @@ pub(super) struct Variable<'b> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Site<'t> {
     pub(super) path: &'t str,
-    pub(super) layer: &'t dyn Layer,
+    pub(super) kind: &'t str,
     pub(super) training: Training,
     pub(super) declared: &'static Location<'static>,
     pub(super) called: &'static Location<'static>,
@@ -48,7 +47,12 @@ impl<'b> Trace<'b> {
 
     /// Calls a layer with every node marked with its name and the user's line. Poisoned after a mistake, which is noted
     /// down once, with the layer's name.
-    pub(super) fn call(&mut self, site: Site<'_>, inputs: &[Expr<'b>]) -> Expr<'b> {
+    pub(super) fn call(
+        &mut self,
+        site: Site<'_>,
+        inputs: &[Expr<'b>],
+        layer: impl FnOnce(&mut LayerCx<'_, 'b>, &[Expr<'b>]) -> Result<Expr<'b>, Diagnostic>,
+    ) -> Expr<'b> {
         let builder = self.builder;
         if inputs.iter().any(|input| input.is_poisoned()) {
             return builder.poisoned();
@@ -56,7 +60,7 @@ impl<'b> Trace<'b> {
         let known = self.mistakes.len();
         let call = |trace: &mut Trace<'b>| {
             let mut cx = LayerCx { trace, site, declared: Vec::new() };
-            let result = site.layer.call(&mut cx, inputs);
+            let result = layer(&mut cx, inputs);
             result.map_err(|mistake| cx.placed(mistake))
         };
         let result = builder.scoped(site.path, || builder.attributed(Source::User(site.called), || call(self)));
@@ -80,7 +84,7 @@ impl<'b> Trace<'b> {
         let Some(errors) = self.builder.errors() else { return };
         for error in errors.iter().skip(self.seen) {
             self.seen += 1;
-            let note = format!("this is in layer `{}` ({})", site.path, site.layer.kind());
+            let note = format!("this is in layer `{}` ({})", site.path, site.kind);
             self.mistakes.push(site.with_declaration(error.clone().note(note)));
         }
     }
@@ -126,7 +130,7 @@ impl<'b> LayerCx<'_, 'b> {
         self.site.path
     }
 
-    /// Whether the layer was [frozen](Layer::frozen), itself or as part of a frozen model.
+    /// Whether the layer was [frozen](super::Layer::frozen), itself or as part of a frozen model.
     pub fn is_frozen(&self) -> bool {
         self.site.training == Training::Frozen
     }
@@ -265,7 +269,7 @@ impl<'b> LayerCx<'_, 'b> {
 
     /// A mistake in this layer: names it, and points at the user's line.
     pub fn mistake(&self, code: Code, message: impl Into<String>) -> Diagnostic {
-        let title = format!("layer `{}` ({}): {}", self.site.path, self.site.layer.kind(), message.into());
+        let title = format!("layer `{}` ({}): {}", self.site.path, self.site.kind, message.into());
         self.site.with_declaration(Diagnostic::new(code, title).at(self.site.called))
     }
 

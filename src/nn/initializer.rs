@@ -1,8 +1,7 @@
 //! Initial values of variables, with Keras's formulas.
 
-use super::VariableKind;
 use crate::ir::{DType, Tensor, TensorDataMut};
-use crate::random::{GAMMA, Stream, mix};
+use crate::random::Stream;
 
 /// How a variable starts. Fans are Keras's: of a kernel `[in, out]`, `in` and `out`.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,11 +96,7 @@ impl Initializer {
     }
 
     /// The initial value of the variable of that name: drawn in f64 and rounded once, so that f32 and f64 start alike.
-    pub(super) fn draw(&self, seed: u64, name: &str, kind: VariableKind, shape: &[usize], float: DType) -> Tensor {
-        if kind == VariableKind::Seed {
-            let folded = mix(seed.wrapping_add(GAMMA));
-            return Tensor::vector(vec![folded as u32 as i32, 0]);
-        }
+    pub(super) fn draw(&self, seed: u64, name: &str, shape: &[usize], float: DType) -> Tensor {
         let stream = &mut Stream::new(seed, name);
         let (fan_in, fan_out) = fans(shape);
         match *self {

@@ -1,21 +1,11 @@
 //! What a layer is: a function of graph values, with variables of its own.
 
+use super::LayerCx;
+use super::mode::Training;
 use super::naming::snake_case;
-use super::{
-    Activation, BatchNormalization, Concatenate, Dense, Dropout, Flatten, Lambda, LayerCx, Merge, Model, Reshape,
-};
 use crate::ir::{DType, Diagnostic, Dim, Expr, Shape, TensorType};
 use std::fmt::Debug;
 use std::sync::Arc;
-
-/// Which of its two graphs a model is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Batch statistics, dropout, running averages that move.
-    Training,
-    /// A pure function of input and variables.
-    Inference,
-}
 
 /// A layer. Users write their own by implementing [`kind`](Layer::kind) and [`call`](Layer::call):
 ///
@@ -86,20 +76,6 @@ pub struct Declared {
     pub(super) training: Training,
 }
 
-/// Whether the parameters of a layer are trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Training {
-    Trained,
-    Frozen,
-}
-
-impl Training {
-    /// Inside a frozen model everything is frozen.
-    pub(super) fn within(self, outer: Training) -> Training {
-        if outer == Training::Frozen { Training::Frozen } else { self }
-    }
-}
-
 impl<L: Layer + 'static> From<L> for Declared {
     fn from(layer: L) -> Declared {
         Declared { layer: Arc::new(layer), name: None, training: Training::Trained }
@@ -119,27 +95,6 @@ impl Declared {
         self
     }
 }
-
-/// [`Layer::named`] and [`Layer::frozen`] as methods of the layers here, so that one need not import the trait.
-macro_rules! declared_options {
-    ($([$($generics:tt)*] $layer:ty),*) => {$(
-        impl<$($generics)*> $layer {
-            /// The layer under a name of the user's choice; the last option to be set, after the layer's own.
-            pub fn named(self, name: &str) -> Declared {
-                Layer::named(self, name)
-            }
-
-            /// The layer with its variables left as they are; see [`Layer::frozen`].
-            pub fn frozen(self) -> Declared {
-                Layer::frozen(self)
-            }
-        }
-    )*};
-}
-declared_options!(
-    [] Activation, [] BatchNormalization, [] Concatenate, [] Dense, [] Dropout, [] Flatten, [] Merge, [] Model, [] Reshape,
-    [F: for<'b> Fn(Expr<'b>) -> Expr<'b> + Send + Sync + 'static] Lambda<F>
-);
 
 /// The shape of one example, without the batch axis, and its element type. A plain shape converts into it.
 ///

@@ -1,11 +1,10 @@
 //! A finished declaration: from it come the graphs, the list of variables, their initial values, and the summary.
 
 use super::cx::{LayerCx, Site, Trace};
-use super::layer::Training;
+use super::mode::Training;
 use super::naming::Namer;
-use super::{Input, Layer, Mode, VariableSpec, summary};
-use crate::ir::{Builder, Code, DType, Diagnostic, Diagnostics, Expr, Graph, Source, Tensor, TensorType};
-use indexmap::IndexMap;
+use super::{Input, Layer, Mode, VariableSpec};
+use crate::ir::{Builder, Code, DType, Diagnostic, Diagnostics, Expr, Graph, OrderedMap, Source, TensorType, Weights};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -90,15 +89,15 @@ impl Structure {
                 Some(outer) => (format!("{}/{name}", outer.path), training.within(outer.training)),
                 None => (name.clone(), *training),
             };
-            let site = Site { path: &path, layer: &**layer, training, declared, called: at };
+            let site = Site { path: &path, kind: layer.kind(), training, declared, called: at };
             let operands: Vec<Expr<'b>> = inputs.iter().map(|&input| values[input]).collect();
-            values[index] = trace.call(site, &operands);
+            values[index] = trace.call(site, &operands, |cx, inputs| layer.call(cx, inputs));
         }
         values
     }
 
     /// The inputs' types in a graph of that float type, by name.
-    fn input_types(&self, float: DType) -> IndexMap<String, TensorType> {
+    fn input_types(&self, float: DType) -> OrderedMap<String, TensorType> {
         let input = |&index: &usize| match &self.definitions[index] {
             Definition::Input { input, name, .. } => Some((name.clone(), input.ty(float))),
             Definition::Call { .. } => None,
@@ -167,9 +166,9 @@ pub struct Applied<'b> {
     /// The model's outputs, in order.
     pub outputs: Vec<Expr<'b>>,
     /// What an optimiser updates, by name.
-    pub parameters: IndexMap<String, Expr<'b>>,
+    pub parameters: OrderedMap<String, Expr<'b>>,
     /// What is carried from step to step without being trained, by name.
-    pub states: IndexMap<String, Carried<'b>>,
+    pub states: OrderedMap<String, Carried<'b>>,
 }
 
 /// A state with its value before and after the step.
@@ -225,12 +224,12 @@ impl Model {
     }
 
     /// The types of the inputs in a graph of that float type, by name; the batch is the symbol `batch`.
-    pub fn input_types(&self, float: DType) -> IndexMap<String, TensorType> {
+    pub fn input_types(&self, float: DType) -> OrderedMap<String, TensorType> {
         self.structure.input_types(float)
     }
 
     /// The types of the outputs in a graph of that float type, by name.
-    pub fn output_types(&self, float: DType) -> IndexMap<String, TensorType> {
+    pub fn output_types(&self, float: DType) -> OrderedMap<String, TensorType> {
         let ty = |&index: &usize| match &self.types[index] {
             ty if ty.dtype.is_float() => ty.with_dtype(float),
             ty => ty.clone(),
@@ -245,16 +244,13 @@ impl Model {
 
     /// Initial values in f32. Each is a function of the seed and of the variable's name and shape alone, the same on
     /// every machine.
-    pub fn initial_values(&self, seed: u64) -> IndexMap<String, Tensor> {
+    pub fn initial_values(&self, seed: u64) -> Weights {
         self.initial_values_as(seed, DType::F32)
     }
 
     /// [`initial_values`](Model::initial_values) in the given float type. The f32 values are the f64 ones, rounded.
-    pub fn initial_values_as(&self, seed: u64, float: DType) -> IndexMap<String, Tensor> {
-        let value = |spec: &VariableSpec| {
-            let VariableSpec { name, shape, kind, initializer } = spec;
-            (name.clone(), initializer.draw(seed, name, *kind, shape, float))
-        };
+    pub fn initial_values_as(&self, seed: u64, float: DType) -> Weights {
+        let value = |spec: &VariableSpec| (spec.name.clone(), spec.initial_value(seed, float));
         self.variables.iter().map(value).collect()
     }
 
@@ -321,7 +317,7 @@ impl Model {
             return Err(mistakes);
         }
         let outputs = self.structure.outputs.iter().map(|&output| values[output]).collect();
-        let mut applied = Applied { outputs, parameters: IndexMap::new(), states: IndexMap::new() };
+        let mut applied = Applied { outputs, parameters: OrderedMap::new(), states: OrderedMap::new() };
         for (name, variable) in trace.variables {
             if variable.spec.is_trainable() {
                 applied.parameters.insert(name, variable.value);
@@ -330,11 +326,6 @@ impl Model {
             }
         }
         Ok(applied)
-    }
-
-    /// Keras's table: a row for each layer with its output shape and number of parameters, and the totals.
-    pub fn summary(&self) -> String {
-        summary::render(self)
     }
 }
 

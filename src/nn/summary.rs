@@ -37,7 +37,14 @@ const GRAPH: [Column; 4] = [
     Column { header: "Connected to", width: 17, align: Align::Left },
 ];
 
-pub(super) fn render(model: &Model) -> String {
+impl Model {
+    /// Keras's table: a row for each layer with its output shape and number of parameters, and the totals.
+    pub fn summary(&self) -> String {
+        render(self)
+    }
+}
+
+fn render(model: &Model) -> String {
     let chain = is_chain(model);
     let columns: &[Column] = if chain { &CHAIN } else { &GRAPH };
     let mut rows = rows(model);

@@ -1,7 +1,8 @@
 //! The variables of a model: what has to be initialised, fed, saved.
 
 use super::Initializer;
-use crate::ir::{DType, TensorType};
+use crate::ir::{DType, Tensor, TensorType};
+use crate::random::{GAMMA, mix};
 
 /// What a variable is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,5 +48,14 @@ impl VariableSpec {
     pub fn ty(&self, float: DType) -> TensorType {
         let dtype = if self.kind == VariableKind::Seed { DType::I32 } else { float };
         TensorType::new(dtype, self.shape.as_slice())
+    }
+
+    /// What it starts from in a graph of that float type: a function of the seed and of the name and shape alone.
+    pub(super) fn initial_value(&self, seed: u64, float: DType) -> Tensor {
+        if self.kind == VariableKind::Seed {
+            let folded = mix(seed.wrapping_add(GAMMA));
+            return Tensor::vector(vec![folded as u32 as i32, 0]);
+        }
+        self.initializer.draw(seed, &self.name, &self.shape, float)
     }
 }

@@ -1,6 +1,6 @@
 //! Attributes of ops as the text form writes them.
 
-use crate::ir::{DType, Dim, Literal, Shape, TensorType};
+use crate::ir::{DType, Dim, Literal, Shape, TensorType, is_symbol, quote, unquote};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -75,21 +75,33 @@ impl Attrs {
     }
 
     /// A non-negative integer.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no such number.
     pub fn int(&mut self, name: &str) -> Result<usize, AttrError> {
         self.parsed(name, "a non-negative integer", |text| text.parse().ok())
     }
 
     /// A float in Rust's notation, `inf`, `-inf` or `nan`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no number.
     pub fn float(&mut self, name: &str) -> Result<f64, AttrError> {
         self.parsed(name, "a number", |text| text.parse().ok())
     }
 
     /// `true` or `false`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is another word.
     pub fn flag(&mut self, name: &str) -> Result<bool, AttrError> {
         self.parsed(name, "true or false", |text| text.parse().ok())
     }
 
     /// A list of non-negative integers, `[0,2]`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no such list.
     pub fn ints(&mut self, name: &str) -> Result<Vec<usize>, AttrError> {
         self.parsed(name, "a list of integers such as [0,1]", |text| {
             list(text)?.into_iter().map(|item| item.parse().ok()).collect()
@@ -97,11 +109,17 @@ impl Attrs {
     }
 
     /// A quoted string.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no such string.
     pub fn text(&mut self, name: &str) -> Result<String, AttrError> {
         self.parsed(name, "a quoted string", unquote)
     }
 
     /// One of a set of words.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is another word.
     pub fn word<T: Copy>(&mut self, name: &str, words: &[(&'static str, T)]) -> Result<T, AttrError> {
         self.parsed(name, "a word that this op knows", |text| {
             words.iter().find(|(word, _)| *word == text).map(|&(_, value)| value)
@@ -109,21 +127,33 @@ impl Attrs {
     }
 
     /// A shape, `[batch,784]`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no shape.
     pub fn shape(&mut self, name: &str) -> Result<Shape, AttrError> {
         self.parsed(name, "a shape such as [batch,784]", parse_shape)
     }
 
     /// An element type.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no element type.
     pub fn dtype(&mut self, name: &str) -> Result<DType, AttrError> {
         self.parsed(name, "f32, f64, i32 or bool", DType::from_name)
     }
 
     /// A tensor type, `f32[batch,784]`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no type.
     pub fn ty(&mut self, name: &str) -> Result<TensorType, AttrError> {
         self.parsed(name, "a type such as f32[batch,784]", parse_type)
     }
 
     /// A literal tensor, `f32[2] [1.0,2.5]`.
+    ///
+    /// # Errors
+    /// The attribute is missing, or its text is no such tensor, or one whose values do not fit its type.
     pub fn literal(&mut self, name: &str) -> Result<Literal, AttrError> {
         self.parsed(name, "a literal such as f32[2] [1.0,2.5]", parse_literal)
     }
@@ -143,12 +173,6 @@ pub(crate) fn parse_shape(text: &str) -> Option<Shape> {
 pub(crate) fn parse_type(text: &str) -> Option<TensorType> {
     let (dtype, shape) = text.split_at(text.find('[')?);
     Some(TensorType::new(DType::from_name(dtype)?, parse_shape(shape)?))
-}
-
-/// A symbol that needs no quotes is a letter or underscore, then letters, digits, `_`, `.` or `-`.
-pub(crate) fn is_symbol(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_alphabetic() || c == '_')
-        && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
 fn parse_literal(text: &str) -> Option<Literal> {
@@ -186,44 +210,6 @@ fn list(text: &str) -> Option<Vec<&str>> {
         c == ',' && !quoted
     };
     Some(inner.split(between).map(str::trim).collect())
-}
-
-/// `text` in quotes, with `"`, `\` and control characters escaped.
-pub(crate) fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// The inverse of [`quote`].
-pub(crate) fn unquote(text: &str) -> Option<String> {
-    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    let mut plain = String::with_capacity(inner.len());
-    let mut rest = inner.chars();
-    while let Some(c) = rest.next() {
-        if c != '\\' {
-            plain.push(c);
-            continue;
-        }
-        match rest.next()? {
-            c @ ('"' | '\\') => plain.push(c),
-            'u' => {
-                let (code, after) = rest.as_str().strip_prefix('{')?.split_once('}')?;
-                plain.push(char::from_u32(u32::from_str_radix(code, 16).ok()?)?);
-                rest = after.chars();
-            }
-            _ => return None,
-        }
-    }
-    Some(plain)
 }
 
 impl fmt::Display for Attr {

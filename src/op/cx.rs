@@ -4,9 +4,38 @@ use super::Op;
 use crate::ir::{Bindings, Builder, Code, DType, Dim, Expr, Shape, TensorType};
 use crate::reference::{Array, Number};
 use smallvec::SmallVec;
+use std::ops::Deref;
 
-/// Result types of a node.
-pub type Types = SmallVec<[TensorType; 1]>;
+/// Result types of a node, in order; reads as a slice.
+///
+/// ```
+/// use foldgrad::DType;
+/// use foldgrad::ir::TensorType;
+/// use foldgrad::op::Types;
+/// let types: Types = [TensorType::scalar(DType::F32)].into();
+/// assert_eq!(types[0].rank(), 0);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Types(SmallVec<[TensorType; 1]>);
+
+impl Deref for Types {
+    type Target = [TensorType];
+    fn deref(&self) -> &[TensorType] {
+        &self.0
+    }
+}
+
+impl<const N: usize> From<[TensorType; N]> for Types {
+    fn from(types: [TensorType; N]) -> Types {
+        types.into_iter().collect()
+    }
+}
+
+impl FromIterator<TensorType> for Types {
+    fn from_iter<I: IntoIterator<Item = TensorType>>(types: I) -> Types {
+        Types(types.into_iter().collect())
+    }
+}
 
 /// Why operands do not fit an op.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +113,9 @@ impl<'a> InferCx<'a> {
     }
 
     /// The operand's type, which must be f32 or f64.
+    ///
+    /// # Errors
+    /// An integer or a mask.
     pub fn float(&self, slot: usize) -> Result<&'a TensorType, Mismatch> {
         let ty = self.ty(slot);
         if ty.dtype.is_float() {
@@ -94,6 +126,9 @@ impl<'a> InferCx<'a> {
     }
 
     /// The operand's type, which must have that element type.
+    ///
+    /// # Errors
+    /// Another element type.
     pub fn dtype(&self, slot: usize, dtype: DType) -> Result<&'a TensorType, Mismatch> {
         let ty = self.ty(slot);
         if ty.dtype == dtype {
@@ -104,6 +139,9 @@ impl<'a> InferCx<'a> {
     }
 
     /// Requires that two operands have one element type.
+    ///
+    /// # Errors
+    /// Two element types.
     pub fn same_dtype(&self, a: usize, b: usize) -> Result<(), Mismatch> {
         let (x, y) = (self.ty(a), self.ty(b));
         if x.dtype == y.dtype {
@@ -114,6 +152,9 @@ impl<'a> InferCx<'a> {
     }
 
     /// Requires that two operands have one shape.
+    ///
+    /// # Errors
+    /// Two shapes.
     pub fn same_shape(&self, a: usize, b: usize) -> Result<(), Mismatch> {
         let (x, y) = (self.ty(a), self.ty(b));
         if x.shape == y.shape {
@@ -124,6 +165,9 @@ impl<'a> InferCx<'a> {
     }
 
     /// Requires a rank.
+    ///
+    /// # Errors
+    /// Another rank.
     pub fn rank(&self, slot: usize, rank: usize) -> Result<&'a TensorType, Mismatch> {
         let ty = self.ty(slot);
         if ty.rank() == rank {
@@ -134,6 +178,9 @@ impl<'a> InferCx<'a> {
     }
 
     /// Requires a vector with as many entries as `dim`.
+    ///
+    /// # Errors
+    /// Another shape or element type.
     pub fn vector_of(&self, slot: usize, dim: Dim, dtype: DType, what: &str) -> Result<(), Mismatch> {
         let ty = self.ty(slot);
         let want = TensorType::new(dtype, [dim]);
@@ -146,6 +193,9 @@ impl<'a> InferCx<'a> {
     }
 
     /// Requires that `axis` exists in an operand.
+    ///
+    /// # Errors
+    /// An axis that the operand does not have.
     pub fn axis(&self, slot: usize, axis: usize) -> Result<Dim, Mismatch> {
         let ty = self.ty(slot);
         ty.shape.get(axis).copied().ok_or_else(|| {
@@ -158,6 +208,9 @@ impl<'a> InferCx<'a> {
     }
 
     /// Requires that `axes` exist in an operand, in ascending order.
+    ///
+    /// # Errors
+    /// An axis that the operand does not have, or one that comes twice or out of order.
     pub fn axes(&self, slot: usize, axes: &[usize]) -> Result<(), Mismatch> {
         axes.iter().try_for_each(|&axis| self.axis(slot, axis).map(drop))?;
         if axes.windows(2).all(|pair| pair[0] < pair[1]) {

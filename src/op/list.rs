@@ -97,6 +97,9 @@ macro_rules! define_ops {
             /// See [`OpDef::attrs`].
             pub fn attrs(&self) -> Vec<(&'static str, Attr)> { each!(self, op => op.attrs()) }
             /// See [`OpDef::infer`].
+            ///
+            /// # Errors
+            /// Another number of operands than the op takes, and what the op itself says.
             pub fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
                 cx.check_arity(self)?;
                 each!(self, op => op.infer(cx))
@@ -110,6 +113,9 @@ macro_rules! define_ops {
             /// See [`OpDef::eval`].
             pub fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> { each!(self, op => op.eval(cx)) }
             /// See [`OpDef::vjp`].
+            ///
+            /// # Errors
+            /// As for [`OpDef::vjp`].
             pub fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
                 each!(self, op => op.vjp(cx))
             }

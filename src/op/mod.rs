@@ -12,7 +12,6 @@ pub mod onnx;
 mod rows;
 
 pub use attr::{Attr, AttrError, Attrs, Scalar};
-pub(crate) use attr::{is_symbol, quote};
 pub(crate) use case::SHAPES;
 pub use case::{Case, Domain, Sample};
 pub use cx::{Cotangent, EvalCx, InferCx, Mismatch, NoVjp, Types, VjpCx};
@@ -22,33 +21,13 @@ pub use nature::{Function, Nature, Rearrangement};
 pub(crate) use rows::keeps_rows_apart;
 pub use rows::{Rows, RowsCx};
 
+pub use crate::ir::Role;
+
 use crate::ir::{Expr, TensorType};
 use crate::reference::{Array, Number};
 use onnx::{Exported, Held, Onnx};
 use std::fmt::Debug;
 use std::hash::Hash;
-
-/// What a graph input stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Fed by the caller at every run.
-    Data,
-    /// Trained: gradients are taken with respect to it, and an optimiser updates it.
-    Parameter,
-    /// Carried from run to run but not trained: running statistics, counters, optimiser slots.
-    State,
-}
-
-impl Role {
-    /// The name used by the text form.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Role::Data => "data",
-            Role::Parameter => "parameter",
-            Role::State => "state",
-        }
-    }
-}
 
 /// The definition of an op, or of a family of one-line ops.
 ///
@@ -84,9 +63,15 @@ pub trait OpDef: Clone + Debug + PartialEq + Eq + Hash + Into<Op> {
     }
 
     /// The op of that name with those attributes; the inverse of [`attrs`](OpDef::attrs).
+    ///
+    /// # Errors
+    /// An attribute that is missing or that this op cannot have.
     fn from_attrs(name: &str, attrs: &mut Attrs) -> Result<Self, AttrError>;
 
     /// Result types, or why the operands do not fit.
+    ///
+    /// # Errors
+    /// What does not fit, and how to mend it. The number of operands was checked before.
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch>;
 
     /// How the rows of a batch pass through it: whether they stay apart, and along which axis of each result they lie.
@@ -106,6 +91,9 @@ pub trait OpDef: Clone + Debug + PartialEq + Eq + Hash + Into<Op> {
     }
 
     /// The cotangents of the operands, given those of the results.
+    ///
+    /// # Errors
+    /// There is no rule: either the definition is to be differentiated, or the op has no derivative.
     fn vjp<'b>(&self, _cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {
         Err(NoVjp::DifferentiateExpansion)
     }

@@ -3,14 +3,14 @@
 
 use super::{Op, OpDef};
 use crate::ir::{Builder, Dim, Expr, Graph, NodeId, Shape, Symbol, TensorType};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 /// What the rows of an op's results depend on, where row `i` of each operand depends on row `i` of the batch alone, and an
 /// operand without rows on nothing in the batch, not even on its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rows {
     /// The same holds of the results: for each, the axis along which its rows lie, or none where it has none.
-    Apart(SmallVec<[Option<usize>; 1]>),
+    Apart(Vec<Option<usize>>),
     /// A result depends on several rows, on the place of a row in the batch, or on how many there are.
     Coupled,
 }
@@ -18,7 +18,7 @@ pub enum Rows {
 impl Rows {
     /// Of an op with one result: its rows lie along that axis, if it has any.
     pub fn apart(axis: Option<usize>) -> Rows {
-        Rows::Apart(smallvec![axis])
+        Rows::Apart(vec![axis])
     }
 }
 

@@ -8,7 +8,6 @@ use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
 };
-use smallvec::smallvec;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 /// SELU's α (Klambauer et al., "Self-normalizing neural networks", 2017).
@@ -147,7 +146,7 @@ macro_rules! activation {
             }
 
             fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
-                Ok(smallvec![cx.float(0)?.clone()])
+                Ok([cx.float(0)?.clone()].into())
             }
 
             fn rows(&self, cx: &RowsCx<'_>) -> Rows {

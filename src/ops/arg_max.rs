@@ -7,7 +7,6 @@ use crate::op::{
     Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
-use smallvec::smallvec;
 
 /// `i32` indices of the largest elements along `axis`, which disappears; a NaN counts as the largest.
 /// Over nothing the index is −1, which is one of no element.
@@ -58,7 +57,7 @@ impl OpDef for ArgMax {
             ))
             .help("give the axis at least one element"));
         }
-        Ok(smallvec![TensorType::new(DType::I32, cx.shape(0).without(&[self.axis]))])
+        Ok([TensorType::new(DType::I32, cx.shape(0).without(&[self.axis]))].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -11,7 +11,6 @@ use crate::op::onnx::{Exported, Held, Onnx, Refusal};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
 };
-use smallvec::smallvec;
 
 /// Operands: `x`, `γ`, the batch mean and variance that the forward op gave, and the cotangents of its three results.
 /// Results: `dx`, `dγ`, `dβ`.
@@ -75,7 +74,7 @@ impl OpDef for BatchNormGrad {
         cx.same_dtype(0, 4)?;
         cx.same_shape(0, 4)?;
         let statistic = x.with_shape([channels]);
-        Ok(smallvec![x.clone(), statistic.clone(), statistic])
+        Ok([x.clone(), statistic.clone(), statistic].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -5,7 +5,6 @@ use crate::op::onnx::{Attribute, Exported, Held, Onnx};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
 };
-use smallvec::smallvec;
 
 /// The affine map that batch norm is once its statistics are fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +54,7 @@ impl OpDef for BatchNormInfer {
         for vector in 1..5 {
             cx.vector_of(vector, channels, x.dtype, "channel")?;
         }
-        Ok(smallvec![x.clone()])
+        Ok([x.clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

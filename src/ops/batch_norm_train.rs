@@ -11,7 +11,6 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
     Scalar, Types, VjpCx,
 };
-use smallvec::smallvec;
 
 /// Results: `y`, the batch mean `m`, the biased batch variance `v`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,7 +83,7 @@ impl OpDef for BatchNormTrain {
         cx.vector_of(1, channels, x.dtype, "channel")?;
         cx.vector_of(2, channels, x.dtype, "channel")?;
         let statistic = x.with_shape([channels]);
-        Ok(smallvec![x.clone(), statistic.clone(), statistic])
+        Ok([x.clone(), statistic.clone(), statistic].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

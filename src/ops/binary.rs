@@ -8,7 +8,6 @@ use crate::op::{
     SHAPES, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
-use smallvec::smallvec;
 
 macro_rules! binary_ops {
     ($(
@@ -174,7 +173,7 @@ impl OpDef for Binary {
         if cx.ty(0).dtype == DType::Bool {
             return Err(Mismatch::dtype("a and b must be numbers, found bool").help("use `.cast(DType::F32)` first"));
         }
-        Ok(smallvec![cx.ty(0).clone()])
+        Ok([cx.ty(0).clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -7,7 +7,6 @@ use crate::op::{
     RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
-use smallvec::smallvec;
 
 /// Operand axis `i` becomes result axis `dims[i]`, with the same size or stretched from 1; other result axes repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,7 +86,7 @@ impl OpDef for Broadcast {
                 return Err(misfit());
             }
         }
-        Ok(smallvec![x.with_shape(self.shape.clone())])
+        Ok([x.with_shape(self.shape.clone())].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -7,7 +7,6 @@ use crate::op::{
     Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
-use smallvec::smallvec;
 
 /// Conversion to another element type: floats round to nearest, float to `i32` truncates and saturates (NaN gives 0),
 /// anything non-zero is `true`, masks become 0 and 1.
@@ -49,7 +48,7 @@ impl OpDef for Cast {
     }
 
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
-        Ok(smallvec![cx.ty(0).with_dtype(self.dtype)])
+        Ok([cx.ty(0).with_dtype(self.dtype)].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -8,7 +8,6 @@ use crate::op::{
     AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
     VjpCx,
 };
-use smallvec::smallvec;
 
 /// `x` kept between `low` and `high`, all of one type. Where `low > high` the result is `high`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +47,7 @@ impl OpDef for Clamp {
             cx.same_dtype(0, bound)?;
             cx.same_shape(0, bound)?;
         }
-        Ok(smallvec![cx.ty(0).clone()])
+        Ok([cx.ty(0).clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

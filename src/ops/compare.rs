@@ -8,7 +8,6 @@ use crate::op::{
     Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
-use smallvec::smallvec;
 
 /// A comparison of two operands of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,7 +100,7 @@ impl OpDef for Compare {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         cx.same_dtype(0, 1)?;
         cx.same_shape(0, 1)?;
-        Ok(smallvec![cx.ty(0).with_dtype(DType::Bool)])
+        Ok([cx.ty(0).with_dtype(DType::Bool)].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

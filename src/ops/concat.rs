@@ -7,7 +7,6 @@ use crate::op::{
     Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
-use smallvec::smallvec;
 
 /// The operands one after another along `axis`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,7 +67,7 @@ impl OpDef for Concat {
                 .checked_add(size)
                 .ok_or_else(|| Mismatch::shape("the joined axis is too long").help("join fewer parts"))?;
         }
-        Ok(smallvec![first.with_shape(first.shape.with(self.axis, total))])
+        Ok([first.with_shape(first.shape.with(self.axis, total))].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

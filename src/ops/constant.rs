@@ -7,7 +7,6 @@ use crate::op::{
     VjpCx,
 };
 use crate::reference::{Array, Number};
-use smallvec::smallvec;
 
 /// A tensor written into the graph.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +49,7 @@ impl OpDef for Constant {
     }
 
     fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
-        Ok(smallvec![self.literal.ty()])
+        Ok([self.literal.ty()].into())
     }
 
     fn rows(&self, _: &RowsCx<'_>) -> Rows {

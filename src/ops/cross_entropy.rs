@@ -6,7 +6,6 @@ use crate::op::onnx::{Exported, Held, Onnx};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
 };
-use smallvec::smallvec;
 
 /// `−log softmax(logits)[label]` over the last axis of `logits`; a label out of range gives NaN,
 /// and NaN gradients for its row unless the cotangent of its loss is 0.
@@ -53,7 +52,7 @@ impl OpDef for SoftmaxCrossEntropy {
             return Err(Mismatch::shape(format!("logits are {logits}, but labels are {labels}"))
                 .help("labels have the shape of logits without the last axis, one class index a row"));
         }
-        Ok(smallvec![logits.with_shape(rows)])
+        Ok([logits.with_shape(rows)].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -7,7 +7,6 @@ use crate::op::{
     Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
-use smallvec::smallvec;
 
 /// The general product. Result axes: batch axes, then the free axes of `lhs`, then those of `rhs`, each in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -120,7 +119,7 @@ impl OpDef for Dot {
         let batch = self.lhs_batch.iter().map(|&axis| lhs.shape[axis]);
         let rows = self.lhs_free(lhs.rank()).into_iter().map(|axis| lhs.shape[axis]);
         let columns = self.rhs_free(rhs.rank()).into_iter().map(|axis| rhs.shape[axis]);
-        Ok(smallvec![lhs.with_shape(batch.chain(rows).chain(columns).collect::<Shape>())])
+        Ok([lhs.with_shape(batch.chain(rows).chain(columns).collect::<Shape>())].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

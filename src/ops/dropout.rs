@@ -4,7 +4,6 @@ use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, Refusal};
 use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types};
 use crate::ops::RandomUniform;
-use smallvec::smallvec;
 
 /// Inverted dropout (Srivastava et al., 2014). The mask is a function of the key and of this op's own `site`, so it is
 /// the same for any number of threads, and two dropouts never share one.
@@ -60,7 +59,7 @@ impl OpDef for Dropout {
             return Err(Mismatch::attribute(format!("the rate is {}", self.rate.0))
                 .help("the rate is the chance of an element to be zeroed, from 0 up to, not including, 1"));
         }
-        Ok(smallvec![cx.ty(0).clone()])
+        Ok([cx.ty(0).clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -1,9 +1,8 @@
 //! A named value from outside: data, a parameter, or state.
 
-use crate::ir::TensorType;
+use crate::ir::{Role, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx};
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Role, Rows, RowsCx, Types};
-use smallvec::smallvec;
+use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Types};
 use std::sync::Arc;
 
 /// A graph input. Made with [`Builder::input`](crate::Builder::input), `parameter` or `state`.
@@ -55,7 +54,7 @@ impl OpDef for Input {
     }
 
     fn infer(&self, _: &InferCx) -> Result<Types, Mismatch> {
-        Ok(smallvec![(*self.ty).clone()])
+        Ok([(*self.ty).clone()].into())
     }
 
     /// Data comes row by row; a parameter that is as long as the batch belongs to the batch as a whole.

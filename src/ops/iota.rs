@@ -7,7 +7,6 @@ use crate::op::{
     VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
-use smallvec::smallvec;
 
 /// Indices along `axis` of a shape.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +70,7 @@ impl OpDef for Iota {
         }
         match self.dtype {
             DType::Bool => Err(Mismatch::dtype("an index cannot be a bool").help("ask for i32, f32 or f64")),
-            dtype => Ok(smallvec![TensorType::new(dtype, self.shape.clone())]),
+            dtype => Ok([TensorType::new(dtype, self.shape.clone())].into()),
         }
     }
 

@@ -4,7 +4,6 @@ use super::reduce::over;
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
-use smallvec::smallvec;
 
 /// The mean over `axes`, which disappear from the shape; NaN over nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +74,7 @@ impl OpDef for Mean {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         cx.float(0)?;
         cx.axes(0, &self.axes)?;
-        Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).without(&self.axes))])
+        Ok([cx.ty(0).with_shape(cx.shape(0).without(&self.axes))].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

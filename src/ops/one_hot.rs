@@ -7,7 +7,6 @@ use crate::op::{
     Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
-use smallvec::smallvec;
 
 /// A new last axis of `depth`, 1 at the index and 0 elsewhere; all 0 for an index out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +57,7 @@ impl OpDef for OneHot {
                 .help("give the number of classes"));
         }
         let shape: Shape = index.shape.iter().copied().chain([self.depth.into()]).collect();
-        Ok(smallvec![TensorType::new(self.dtype, shape)])
+        Ok([TensorType::new(self.dtype, shape)].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -8,7 +8,6 @@ use crate::op::{
     Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
-use smallvec::smallvec;
 
 /// `low` entries of `value` before, `high` after, and `interior` between neighbours of one axis of known size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +78,7 @@ impl OpDef for Pad {
         let Some(size) = self.interior.checked_add(1).and_then(|_| self.len(size)) else {
             return Err(Mismatch::attribute("the padded axis is too long").help("pad by less"));
         };
-        Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).with(self.axis, size))])
+        Ok([cx.ty(0).with_shape(cx.shape(0).with(self.axis, size))].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

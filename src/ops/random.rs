@@ -9,7 +9,6 @@ use crate::op::{
 };
 use crate::random::{GAMMA, mix};
 use crate::reference::{Array, Dense, Number};
-use smallvec::smallvec;
 
 /// Uniform numbers in [0, 1), multiples of 2⁻²⁴ so that f32 and f64 draw the same.
 ///
@@ -85,7 +84,7 @@ impl OpDef for RandomUniform {
             return Err(Mismatch::dtype(format!("random numbers are f32 or f64, not {}", self.dtype))
                 .help("ask for DType::F32, and convert the result with `.cast`"));
         }
-        Ok(smallvec![TensorType::new(self.dtype, self.shape.clone())])
+        Ok([TensorType::new(self.dtype, self.shape.clone())].into())
     }
 
     /// What is drawn depends on an element's place in the whole.

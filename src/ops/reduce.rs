@@ -8,7 +8,6 @@ use crate::op::{
     Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, index_of};
-use smallvec::smallvec;
 
 /// How elements are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,7 +137,7 @@ impl OpDef for Reduce {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         cx.float(0)?;
         cx.axes(0, &self.axes)?;
-        Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).without(&self.axes))])
+        Ok([cx.ty(0).with_shape(cx.shape(0).without(&self.axes))].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -7,7 +7,6 @@ use crate::op::{
     RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
-use smallvec::smallvec;
 
 /// Row-major reinterpretation. Symbolic dimensions must appear the same number of times on both sides, so that the
 /// element counts agree for every batch size.
@@ -74,7 +73,7 @@ impl OpDef for Reshape {
             return Err(Mismatch::shape(format!("{x} cannot become {}{why}", self.shape))
                 .help("the known sizes must have one product, and each symbolic dimension must appear on both sides"));
         }
-        Ok(smallvec![x.with_shape(self.shape.clone())])
+        Ok([x.with_shape(self.shape.clone())].into())
     }
 
     /// The rows stay whole if what lies before them does.

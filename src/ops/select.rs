@@ -7,7 +7,6 @@ use crate::op::{
     Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
-use smallvec::smallvec;
 
 /// `mask ? on_true : on_false`, all of one shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +44,7 @@ impl OpDef for Select {
         cx.same_dtype(1, 2)?;
         cx.same_shape(1, 2)?;
         cx.same_shape(0, 1)?;
-        Ok(smallvec![cx.ty(1).clone()])
+        Ok([cx.ty(1).clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -7,7 +7,6 @@ use crate::op::{
     VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
-use smallvec::smallvec;
 
 /// The product of `dims`, as a scalar of `dtype`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,7 +69,7 @@ impl OpDef for Size {
         }
         match self.dtype {
             DType::Bool => Err(Mismatch::dtype("a size cannot be a bool").help("ask for f32, f64 or i32")),
-            dtype => Ok(smallvec![TensorType::scalar(dtype)]),
+            dtype => Ok([TensorType::scalar(dtype)].into()),
         }
     }
 

@@ -7,7 +7,6 @@ use crate::op::{
     RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
-use smallvec::smallvec;
 use std::ops::Range;
 
 /// `start, start + stride, … < limit` of one axis of known size.
@@ -95,7 +94,7 @@ impl OpDef for Slice {
             ))
             .help(format!("give a range within 0..{size}, its start not after its end")));
         }
-        Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.len()))])
+        Ok([cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.len()))].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -6,7 +6,6 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
     VjpCx,
 };
-use smallvec::smallvec;
 
 /// Exponentials along `axis`, scaled to sum to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,7 +81,7 @@ impl OpDef for Softmax {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         cx.float(0)?;
         cx.axis(0, self.axis)?;
-        Ok(smallvec![cx.ty(0).clone()])
+        Ok([cx.ty(0).clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {
@@ -136,7 +135,7 @@ impl OpDef for LogSoftmax {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         cx.float(0)?;
         cx.axis(0, self.axis)?;
-        Ok(smallvec![cx.ty(0).clone()])
+        Ok([cx.ty(0).clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -7,7 +7,6 @@ use crate::op::{
     Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
-use smallvec::smallvec;
 
 /// `x`, treated as a constant by differentiation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +40,7 @@ impl OpDef for StopGradient {
     }
 
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
-        Ok(smallvec![cx.ty(0).clone()])
+        Ok([cx.ty(0).clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -7,7 +7,6 @@ use crate::op::{
     Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, index_of};
-use smallvec::smallvec;
 
 /// `y[…, i, …] = x[…, index[…, i, …], …]`; an index out of range picks NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +95,7 @@ impl OpDef for TakeAlongAxis {
             return Err(Mismatch::shape(format!("x is {x}, but index is {index}"))
                 .help(format!("index may differ from x in axis {} only", self.axis)));
         }
-        Ok(smallvec![x.with_shape(index.shape.clone())])
+        Ok([x.with_shape(index.shape.clone())].into())
     }
 
     /// Rows may pick from what all of them share, but not from each other.
@@ -183,7 +182,7 @@ impl OpDef for ScatterAlongAxis {
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         check_index(cx, self.axis)?;
         cx.same_shape(0, 1)?;
-        Ok(smallvec![cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.size))])
+        Ok([cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.size))].into())
     }
 
     /// Rows add to their own result, but not to that of each other; an axis that only the result has counts the rows.

@@ -7,7 +7,6 @@ use crate::op::{
     RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
-use smallvec::smallvec;
 
 /// Result axis `i` is operand axis `permutation[i]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,7 +72,7 @@ impl OpDef for Transpose {
             return Err(Mismatch::attribute(format!("{:?} is no permutation of the axes of {x}", self.permutation))
                 .help(format!("name each of the axes 0..{} once", x.rank())));
         }
-        Ok(smallvec![x.with_shape(self.permutation.iter().map(|&axis| x.shape[axis]).collect::<crate::ir::Shape>())])
+        Ok([x.with_shape(self.permutation.iter().map(|&axis| x.shape[axis]).collect::<crate::ir::Shape>())].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

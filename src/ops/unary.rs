@@ -8,7 +8,6 @@ use crate::op::{
     SHAPES, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
-use smallvec::smallvec;
 use std::f64::consts::FRAC_2_SQRT_PI;
 
 macro_rules! unary_ops {
@@ -140,7 +139,7 @@ impl OpDef for Unary {
     }
 
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
-        Ok(smallvec![cx.float(0)?.clone()])
+        Ok([cx.float(0)?.clone()].into())
     }
 
     fn rows(&self, cx: &RowsCx<'_>) -> Rows {

@@ -1,8 +1,8 @@
 //! What became of every layer, batch norm and bias of a folded model, in one line each that a newcomer understands.
 
 use super::fold::Folded;
-use crate::ir::{Graph, NodeId, Place};
-use crate::op::{Nature, Op, Rearrangement, Role};
+use crate::ir::{Graph, NodeId, Place, Role};
+use crate::op::{Nature, Op, Rearrangement};
 use crate::rewrite::{Fired, multiply_adds, weights_of};
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -69,8 +69,15 @@ pub struct Explanation {
     pub cost: [Cost; 2],
 }
 
+impl Folded {
+    /// What became of every layer, batch norm and bias.
+    pub fn explanation(&self) -> Explanation {
+        Explanation::of(self)
+    }
+}
+
 impl Explanation {
-    pub(super) fn of(folded: &Folded) -> Explanation {
+    fn of(folded: &Folded) -> Explanation {
         let (declared, now) = (Layers::of(&folded.declared), Layers::of(&folded.graph));
         let fate = |layer: &str| {
             let (fate, rules) = fate(folded, layer, &declared, &now);

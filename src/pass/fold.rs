@@ -1,10 +1,9 @@
 //! The whole way from a declared inference graph with weights to the smallest equal one, proved at every step.
 
-use super::explain::Explanation;
 use super::fold_weights::{Weighted, WeightsMismatch, check_weights, fold_weights};
 use super::pipeline::{PassError, PassRecord, Pipeline};
-use crate::ir::{Diagnostics, Graph};
-use crate::rewrite::{Equality, Fired, Refused, Unequal, Weights};
+use crate::ir::{Diagnostics, Graph, Weights};
+use crate::rewrite::{Equality, Fired, Refused, Unequal};
 
 /// The smallest inference graph that equals the declared one.
 #[derive(Clone, Debug)]
@@ -87,11 +86,4 @@ pub fn fold_with(graph: &Graph, weights: &Weights, pipeline: &Pipeline) -> Resul
         fired: outcome.fired,
         refused: outcome.refused,
     })
-}
-
-impl Folded {
-    /// What became of every layer, batch norm and bias.
-    pub fn explanation(&self) -> Explanation {
-        Explanation::of(self)
-    }
 }

@@ -5,10 +5,10 @@
 //! after the layer and operand that read it (`dense/kernel`). The nodes themselves are kept as the [recipe](Weighted::recipe):
 //! a graph from the weights as trained to the weights as folded.
 
-use crate::ir::{Bindings, Builder, Diagnostics, Graph, NodeId, Rebuild, Value};
-use crate::op::{Op, Role};
+use crate::ir::{Bindings, Builder, Diagnostics, Graph, NodeId, Rebuild, Role, Value, Weights};
+use crate::op::Op;
 use crate::reference::{Array, EvalError};
-use crate::rewrite::{Evaluator, Weights, trimmed, weights_of};
+use crate::rewrite::{Evaluator, trimmed, weights_of};
 use indexmap::IndexMap;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -101,6 +101,9 @@ pub fn fold_weights(graph: &Graph, weights: &Weights) -> Result<Weighted, Weight
 
 impl Weighted {
     /// The folded graph over the weights as they were: the recipe, then the graph. It equals the graph before folding.
+    ///
+    /// # Errors
+    /// None for what [`fold_weights`] made; the builder's mistakes, were the two graphs not to fit.
     pub fn composed(&self) -> Result<Graph, Diagnostics> {
         let mut recipe = Rebuild::without_inputs(&self.recipe);
         self.recipe.ids().for_each(|id| recipe.copy(id));

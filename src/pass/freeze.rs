@@ -4,8 +4,8 @@
 //! itself with the batch mean, `S ← μ·S + (1 − μ)·(m + b)`, follows `m + b`; the batch norm's own `m` is therefore `S − b`
 //! at rest. The shift `b` is there when a bias before the batch norm was dropped.
 
-use crate::ir::{Diagnostics, Expr, Graph, NodeId, Rebuild, Value};
-use crate::op::{Op, Role};
+use crate::ir::{Diagnostics, Expr, Graph, NodeId, Rebuild, Role, Value};
+use crate::op::Op;
 use crate::ops::{BatchNormTrain, Binary};
 
 /// A training graph could not be frozen.

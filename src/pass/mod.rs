@@ -6,7 +6,6 @@ mod fold_weights;
 mod freeze;
 mod pipeline;
 pub mod presets;
-mod share_sums;
 
 pub use explain::{Cost, Explanation, LayerFate};
 pub use fold::{FoldError, Folded, fold, fold_with};
@@ -14,4 +13,3 @@ pub(crate) use fold_weights::evaluate_recipe;
 pub use fold_weights::{Weighted, WeightsMismatch, fold_weights};
 pub use freeze::{FreezeError, freeze};
 pub use pipeline::{Action, Dump, Outcome, Pass, PassError, PassRecord, Pipeline};
-pub use share_sums::{count_sums, share_sums};

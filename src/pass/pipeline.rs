@@ -1,9 +1,9 @@
 //! Passes in order, with the hygiene that finds a wrong one: proof and verifier after each, time and work of each, a dump,
 //! rules and passes that can be switched off by name, and a stop after so many rewrites.
 
-use crate::ir::{Diagnostics, Graph, verify};
+use crate::ir::{Diagnostics, Graph, Weights, verify};
 use crate::rewrite::{
-    Equality, Fired, Prover, ProverError, Refused, RewriteError, Rewriter, Rule, Unequal, Weights, Work, rules, work,
+    Equality, Fired, Prover, ProverError, Refused, RewriteError, Rewriter, Rule, Unequal, Work, rules, work,
 };
 use indexmap::{IndexMap, IndexSet};
 use std::time::{Duration, Instant};

@@ -1,8 +1,7 @@
 //! The pipelines that are used, as prose.
 
 use super::pipeline::{Action, Pass, Pipeline};
-use super::share_sums;
-use crate::rewrite::{rules, trimmed};
+use crate::rewrite::{rules, share_sums, trimmed};
 
 const TIDY: Pass = Pass {
     name: "identities",

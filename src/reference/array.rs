@@ -85,6 +85,9 @@ impl<S: Number> Array<S> {
     }
 
     /// The values as a tensor; floats are rounded to `dtype` from their primal part.
+    ///
+    /// # Errors
+    /// A tensor type that the values do not fit; none for arrays that the interpreter made.
     pub fn to_tensor(&self, dtype: DType) -> Result<Tensor, TensorError> {
         match self {
             Array::Real(array) => Tensor::from_f64(dtype, array.shape.clone(), array.data.iter().map(|v| v.to_f64())),

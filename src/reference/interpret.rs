@@ -1,9 +1,8 @@
 //! Evaluates a graph node by node, in id order, over any number type.
 
 use super::{Array, Number};
-use crate::ir::{Bindings, Builder, DType, Dim, Expr, Graph, NodeId, TensorType, UnboundSymbol, Value};
+use crate::ir::{Bindings, Builder, DType, Dim, Expr, Graph, NodeId, OrderedMap, TensorType, UnboundSymbol, Value};
 use crate::op::{EvalCx, Op};
-use indexmap::IndexMap;
 
 /// A graph could not be evaluated.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -61,9 +60,9 @@ pub enum EvalError {
 #[derive(Clone, Debug)]
 pub struct Evaluation<S> {
     /// By output name.
-    pub outputs: IndexMap<String, Array<S>>,
+    pub outputs: OrderedMap<String, Array<S>>,
     /// By state input name.
-    pub updates: IndexMap<String, Array<S>>,
+    pub updates: OrderedMap<String, Array<S>>,
 }
 
 /// The most elements that are held in memory at once: a graph may name shapes that no memory can hold.
@@ -98,7 +97,10 @@ impl Room {
 }
 
 /// Evaluates the outputs and updates of `graph` with these inputs, by name.
-pub fn interpret<S: Number>(graph: &Graph, feeds: &IndexMap<String, Array<S>>) -> Result<Evaluation<S>, EvalError> {
+///
+/// # Errors
+/// An input that is missing or of another type, a symbol without a size, or a value larger than memory.
+pub fn interpret<S: Number>(graph: &Graph, feeds: &OrderedMap<String, Array<S>>) -> Result<Evaluation<S>, EvalError> {
     let live = graph.live();
     let values = run(graph, feeds, &live)?;
     let get = |value: Value| values[value.node.index()][value.output as usize].clone();
@@ -112,16 +114,19 @@ pub fn interpret<S: Number>(graph: &Graph, feeds: &IndexMap<String, Array<S>>) -
 }
 
 /// Evaluates every node of `graph`: for each node, in id order, its results.
+///
+/// # Errors
+/// As for [`interpret`].
 pub fn interpret_all<S: Number>(
     graph: &Graph,
-    feeds: &IndexMap<String, Array<S>>,
+    feeds: &OrderedMap<String, Array<S>>,
 ) -> Result<Vec<Vec<Array<S>>>, EvalError> {
     run(graph, feeds, &vec![true; graph.len()])
 }
 
 fn run<S: Number>(
     graph: &Graph,
-    feeds: &IndexMap<String, Array<S>>,
+    feeds: &OrderedMap<String, Array<S>>,
     live: &[bool],
 ) -> Result<Vec<Vec<Array<S>>>, EvalError> {
     run_within(graph, feeds, live, &mut Room::of(MOST_VALUES))
@@ -129,7 +134,7 @@ fn run<S: Number>(
 
 fn run_within<S: Number>(
     graph: &Graph,
-    feeds: &IndexMap<String, Array<S>>,
+    feeds: &OrderedMap<String, Array<S>>,
     live: &[bool],
     room: &mut Room,
 ) -> Result<Vec<Vec<Array<S>>>, EvalError> {
@@ -180,7 +185,7 @@ pub(crate) fn bind<'a>(
         let fits = ty.shape.rank() == shape.len()
             && ty.shape.iter().zip(shape).all(|(dim, &size)| match *dim {
                 Dim::Known(known) => known == size,
-                Dim::Symbol(symbol) => *bindings.entry(symbol).or_insert(size) == size,
+                Dim::Symbol(symbol) => *bindings.or_insert(symbol, size) == size,
             });
         if !fits {
             let found = format!("a value of shape {shape:?} (with {})", describe_bindings(&bindings));
@@ -299,7 +304,7 @@ mod tests {
         b.output("y", halved);
         let graph = b.finish().unwrap();
         let x = Array::Bool(Dense { shape: vec![1 << 6], data: vec![true; 1 << 6] });
-        let feeds = IndexMap::from([("x".to_owned(), x)]);
+        let feeds = OrderedMap::from([("x".to_owned(), x)]);
         let found = |most| run_within::<f64>(&graph, &feeds, &vec![true; graph.len()], &mut Room::of(most)).map(drop);
         assert_eq!(found(5 << 6), Ok(()));
         assert!(matches!(found((5 << 6) - 1), Err(EvalError::TooLarge { limit: 319, .. })));

@@ -5,12 +5,12 @@
 //! nodes go, and every replaced value is proved. A sweep counts only if the [work](super::work()) has fallen, so it ends; a
 //! rewrite that does not pay is skipped, and the others go on.
 
-use super::facts::{Facts, Weights};
+use super::facts::Facts;
 use super::proof::{Claim, Equality, Prover, ProverError, Which};
 use super::report::{Fired, Refused, RewriteError, Subject};
 use super::rule::{Match, Miss, Rewrite, Rule};
 use super::work::{Work, work};
-use crate::ir::{Diagnostics, Graph, NodeId, Rebuild, Value};
+use crate::ir::{Diagnostics, Graph, NodeId, Rebuild, Value, Weights};
 use indexmap::IndexMap;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};

@@ -1,17 +1,14 @@
 //! What is known of the graph that is being read: who uses a value, what is a weight, what is a plain number.
 
 use super::evaluate::Evaluator;
-use crate::ir::{Bindings, Expr, Graph, NodeId, Rebuild, Tensor, Value};
-use crate::op::{Op, Role};
+use crate::ir::{Bindings, Expr, Graph, NodeId, Rebuild, Role, Value, Weights};
+use crate::op::Op;
 use crate::reference::Array;
 use indexmap::IndexMap;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-
-/// A value for each parameter and state of a graph, by name.
-pub type Weights = IndexMap<String, Tensor>;
 
 /// Analyses of one graph, linear in its size.
 pub(crate) struct Facts<'g> {

@@ -15,16 +15,17 @@ mod proof;
 mod report;
 mod rule;
 pub mod rules;
+mod share_sums;
 mod through;
 mod work;
 
 pub use driver::Rewriter;
 pub(crate) use driver::trimmed;
 pub(crate) use evaluate::Evaluator;
-pub use facts::Weights;
 pub(crate) use facts::weights_of;
 pub use proof::{Claim, Difference, Equality, Prover, ProverError, Unequal, Which};
 pub use report::{Fired, Refused, RewriteError, Subject};
 pub use rule::{Match, Miss, Rewrite, Rule};
+pub use share_sums::{count_sums, share_sums};
 pub(crate) use work::multiply_adds;
 pub use work::{Work, work};

@@ -211,11 +211,17 @@ impl<'g> Match<'g> {
     }
 
     /// Refuses a value that something besides this node reads, or that the graph gives out.
+    ///
+    /// # Errors
+    /// A sentence that names the other reader.
     pub fn single_use(&self, value: Value) -> Result<(), Miss> {
         self.single_use_by(self.root, value)
     }
 
     /// Refuses a value that something besides that node reads, or that the graph gives out.
+    ///
+    /// # Errors
+    /// As for [`single_use`](Match::single_use).
     pub fn single_use_by(&self, user: NodeId, value: Value) -> Result<(), Miss> {
         match self.facts.second_use(value, user) {
             None => Ok(()),
@@ -268,6 +274,9 @@ impl<'g> Match<'g> {
     }
 
     /// A dimension that must be a number.
+    ///
+    /// # Errors
+    /// A symbol: the rule is not about it, and stays silent.
     pub fn known(&self, dim: Dim) -> Result<usize, Miss> {
         dim.known().ok_or(Miss::Absent)
     }

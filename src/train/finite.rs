@@ -1,9 +1,8 @@
 //! Weights and scores that are no numbers: they are refused, never saved, folded, exported or averaged in silence.
 
+use super::compiled::Compiled;
 use super::error::TrainError;
-use super::fit::guilty_example;
-use super::trainer::Compiled;
-use crate::exec::RunError;
+use crate::exec::{Cause, RunError};
 use crate::ir::Tensor;
 
 /// Refuses variables that hold NaN or an infinity.
@@ -26,4 +25,14 @@ pub(super) fn of_evaluation(compiled: &Compiled, error: RunError, rows: &[u32]) 
         None => error.to_string(),
     };
     TrainError::NotFiniteEvaluation { first: first as usize, last: last as usize, what }
+}
+
+/// The input or target, the example and its value, if what was fed is to blame.
+pub(super) fn guilty_example(compiled: &Compiled, error: &RunError, rows: &[u32]) -> Option<(String, usize, f64)> {
+    let (RunError::NotFinite { cause, .. } | RunError::NotFiniteUpdate { cause, .. }) = error else { return None };
+    let Some(Cause::Given { name, element, value }) = cause else { return None };
+    let feed = compiled.run.plan().feeds().iter().find(|port| port.name == *name)?;
+    let each: usize = feed.shape.iter().skip(1).product();
+    let row = rows.get(element / each.max(1))?;
+    Some((name.clone(), *row as usize, *value))
 }

@@ -1,14 +1,16 @@
 //! The training loop: epochs of shuffled batches through the one step graph.
 
+use super::compiled::Compiled;
 use super::error::TrainError;
 use super::event::Event;
+use super::finite::guilty_example;
 use super::history::{EpochRecord, History};
 use super::progress::{Progress, Reporter};
 use super::samples::{Examples, Samples};
 use super::shuffle::permutation;
 use super::sums::Sums;
-use super::trainer::{Compiled, Stage, Trainer};
-use crate::exec::{Cause, RunError};
+use super::trainer::{Stage, Trainer};
+use crate::exec::RunError;
 use crate::ir::Tensor;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -233,16 +235,6 @@ impl Trainer {
         self.keep_compiled(Stage::Training, rows.len(), short);
         Ok(outcome?)
     }
-}
-
-/// The input or target, the example and its value, if what was fed is to blame.
-pub(super) fn guilty_example(compiled: &Compiled, error: &RunError, rows: &[u32]) -> Option<(String, usize, f64)> {
-    let (RunError::NotFinite { cause, .. } | RunError::NotFiniteUpdate { cause, .. }) = error else { return None };
-    let Some(Cause::Given { name, element, value }) = cause else { return None };
-    let feed = compiled.run.plan().feeds().iter().find(|port| port.name == *name)?;
-    let each: usize = feed.shape.iter().skip(1).product();
-    let row = rows.get(element / each.max(1))?;
-    Some((name.clone(), *row as usize, *value))
 }
 
 /// An epoch that has ended, and whether an observer wants it to be the last.

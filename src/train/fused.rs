@@ -7,10 +7,9 @@ use super::trainer::{EVALUATION_BATCH, Trainer};
 use crate::exec::{Executable, Options};
 use crate::interchange::fused;
 use crate::interchange::onnx::Saved;
-use crate::ir::{Bindings, DType, Element, Graph, Symbol, Tensor};
+use crate::ir::{Bindings, DType, Element, Graph, Symbol, Tensor, Weights};
 use crate::nn::Mode;
 use crate::pass::{self, Folded};
-use crate::rewrite::Weights;
 use std::collections::BTreeMap;
 use std::path::Path;
 

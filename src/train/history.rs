@@ -1,6 +1,6 @@
 //! What a fit leaves behind: a record an epoch.
 
-use indexmap::IndexMap;
+use crate::ir::OrderedMap;
 
 /// Loss and metrics over a set of examples.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -8,7 +8,7 @@ pub struct Evaluation {
     /// Mean loss an example.
     pub loss: f64,
     /// Each metric by name, such as `accuracy`.
-    pub metrics: IndexMap<String, f64>,
+    pub metrics: OrderedMap<String, f64>,
     /// Wall-clock seconds.
     pub seconds: f64,
 }
@@ -25,7 +25,7 @@ pub struct EpochRecord {
     /// Mean training loss an example, while the weights changed.
     pub loss: f64,
     /// Each training metric by name.
-    pub metrics: IndexMap<String, f64>,
+    pub metrics: OrderedMap<String, f64>,
     /// The validation figures, with the weights at the end of the epoch.
     pub validation: Option<Evaluation>,
 }

@@ -2,9 +2,9 @@
 
 use super::trainer::Stage;
 use super::{Examples, Fit, Loss, Samples, Sgd, Trainer};
+use crate::ir::OrderedMap;
 use crate::nn::{BatchNormalization, Dense, Sequential};
 use crate::{DType, Tensor};
-use indexmap::IndexMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -21,7 +21,7 @@ fn examples(count: usize) -> Examples {
     Examples::new(Samples::new(x).unwrap(), Samples::new(y).unwrap()).unwrap()
 }
 
-fn values(trainer: &Trainer) -> IndexMap<String, Tensor> {
+fn values(trainer: &Trainer) -> OrderedMap<String, Tensor> {
     trainer.values().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect()
 }
 

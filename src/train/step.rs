@@ -3,11 +3,10 @@
 use super::error::TrainError;
 use super::{Loss, Metric, Optimizer};
 use crate::autodiff::gradients;
-use crate::ir::{Builder, Code, DType, Diagnostic, Diagnostics, Expr, Graph, Source, TensorType, Value};
+use crate::ir::{Builder, Code, DType, Diagnostic, Diagnostics, Expr, Graph, OrderedMap, Source, TensorType, Value};
 use crate::nn::{Applied, Mode, Model};
 use crate::pass::{Outcome, Pipeline};
 use crate::rewrite::{Fired, Refused};
-use indexmap::IndexMap;
 use std::panic::Location;
 
 /// The guarded output: training stops when it is not finite.
@@ -94,7 +93,7 @@ impl Recipe {
             pipeline = pipeline.protect(name, reason);
         }
         let Outcome { mut graph, fired, refused, .. } = pipeline.run(&graph)?;
-        let found: IndexMap<String, Value> = (parameters.iter())
+        let found: OrderedMap<String, Value> = (parameters.iter())
             .filter_map(|name| Some((name.clone(), graph.take_output(&gradient_name(name))?)))
             .collect();
         let dead: Vec<String> = (resting.into_iter())
@@ -102,7 +101,7 @@ impl Recipe {
             .cloned()
             .collect();
         let builder = Builder::resume(graph);
-        let trained: IndexMap<String, Expr<'_>> = (parameters.iter().filter(|name| !dead.contains(name)))
+        let trained: OrderedMap<String, Expr<'_>> = (parameters.iter().filter(|name| !dead.contains(name)))
             .filter_map(|name| {
                 let input = builder.graph().input(name)?;
                 Some((name.clone(), builder.expr(Value::first(input))))

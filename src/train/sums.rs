@@ -2,14 +2,14 @@
 
 use super::step::LOSS;
 use crate::exec::Executable;
-use indexmap::IndexMap;
+use crate::ir::OrderedMap;
 
 /// Sums of loss and metrics over batches of different sizes.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     count: usize,
     loss: f64,
-    metrics: IndexMap<String, f64>,
+    metrics: OrderedMap<String, f64>,
 }
 
 impl Sums {
@@ -35,7 +35,7 @@ impl Sums {
     }
 
     /// Mean loss and metrics.
-    pub(super) fn means(self) -> (f64, IndexMap<String, f64>) {
+    pub(super) fn means(self) -> (f64, OrderedMap<String, f64>) {
         let count = self.count as f64;
         (self.loss / count, self.metrics.into_iter().map(|(name, sum)| (name, sum / count)).collect())
     }

@@ -1,5 +1,6 @@
 //! A model with its weights, optimiser, and compiled graphs.
 
+use super::compiled::Compiled;
 use super::error::TrainError;
 use super::finite::{check_weights, of_evaluation};
 use super::samples::{Examples, Samples};
@@ -7,14 +8,13 @@ use super::step::{LOSS, PassLog, Recipe};
 use super::sums::Sums;
 use super::weights::Weights;
 use super::{Evaluation, Loss, Metric, Optimizer};
-use crate::exec::{Executable, Options, PredictError, Predictor, RunError};
+use crate::exec::{Executable, Options, PredictError, Predictor};
 use crate::interchange::{WeightsError, safetensors};
 use crate::ir::{Bindings, DType, Dim, Element, Graph, Shape, Symbol, Tensor, TensorType};
 use crate::nn::Model;
 use crate::op::Op;
 use crate::pass::Pipeline;
 use crate::rewrite::{Fired, Refused};
-use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::panic::Location;
@@ -103,36 +103,6 @@ pub(super) enum Stage {
     Training,
     Evaluation,
     Inference,
-}
-
-/// A graph compiled for one batch size, with the tensors its batches are gathered into.
-#[derive(Debug)]
-pub(super) struct Compiled {
-    pub run: Executable,
-    pub batch: Vec<Tensor>,
-}
-
-impl Compiled {
-    /// Gathers the given examples and runs once.
-    pub(super) fn step(&mut self, sources: &[&Samples], rows: &[u32], states: &mut [Tensor]) -> Result<(), RunError> {
-        self.gather(sources, rows);
-        let feeds: SmallVec<[&Tensor; 8]> = self.batch.iter().collect();
-        self.run.run(&feeds, states)
-    }
-
-    /// As [`Compiled::step`], over the states that the executable holds.
-    pub(super) fn step_held(&mut self, sources: &[&Samples], rows: &[u32]) -> Result<(), RunError> {
-        self.gather(sources, rows);
-        let feeds: SmallVec<[&Tensor; 8]> = self.batch.iter().collect();
-        self.run.run_held(&feeds)
-    }
-
-    fn gather(&mut self, sources: &[&Samples], rows: &[u32]) {
-        for (feed, (source, tensor)) in sources.iter().zip(&mut self.batch).enumerate() {
-            source.gather(rows, tensor, self.run.plan().threads());
-            self.run.vouch(feed, source.bound());
-        }
-    }
 }
 
 /// A model in training: weights, optimiser state and compiled graphs. See [the module](super) for an example.

@@ -1,14 +1,13 @@
 //! The values of all variables by name, lent to executables in the order that each plan wants.
 
-use super::trainer::Compiled;
-use crate::ir::Tensor;
+use super::compiled::Compiled;
+use crate::ir::{OrderedMap, Tensor};
 use crate::plan::Port;
-use indexmap::IndexMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Parameters, running statistics and optimiser slots by name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Weights(pub IndexMap<String, Tensor>);
+pub(super) struct Weights(pub OrderedMap<String, Tensor>);
 
 impl Weights {
     /// Takes out the tensors that a plan reads and updates, in its order, without copying an element.

@@ -12,7 +12,7 @@ use crate::nn::{Activation, BatchNormalization, Dense, Model, Sequential};
 /// use foldgrad::DType;
 /// use foldgrad::zoo::deep;
 /// let model = deep(784, 20, 512)?;
-/// let (name, output) = model.output_types(DType::F32).pop().unwrap();
+/// let (name, output) = model.output_types(DType::F32).into_iter().next_back().unwrap();
 /// assert_eq!((name.as_str(), output.to_string().as_str()), ("dense_20", "f32[batch,10]"));
 /// assert_eq!(model.summary().matches("BatchNormalization").count(), 20);
 /// # Ok::<(), foldgrad::Diagnostics>(())

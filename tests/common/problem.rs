@@ -2,10 +2,10 @@
 
 use super::{Magnitude, Random};
 use foldgrad::Graph;
+use foldgrad::ir::OrderedMap;
 use foldgrad::reference::{Array, ComplexStep, Dual, Fp, Number, interpret};
-use indexmap::IndexMap;
 
-pub type Feeds = IndexMap<String, Array<f64>>;
+pub type Feeds = OrderedMap<String, Array<f64>>;
 
 /// Largest error of a gradient against an exact oracle, in units of rounding of the magnitudes summed: 2⁻⁵³ for f64,
 /// where 16 units are 1.8e-15, and 2⁻²⁴ for f32. As long as no more than the leading hundredth cancels, an f64 gradient
@@ -74,7 +74,7 @@ impl Worst {
 }
 
 /// The same values in another number type.
-pub fn feeds_as<S: Number>(feeds: &Feeds) -> IndexMap<String, Array<S>> {
+pub fn feeds_as<S: Number>(feeds: &Feeds) -> OrderedMap<String, Array<S>> {
     let convert = |array: &Array<f64>| match array {
         Array::Real(array) => Array::Real(array.map(S::from_f64)),
         Array::Int(array) => Array::Int(array.clone()),
@@ -86,19 +86,19 @@ pub fn feeds_as<S: Number>(feeds: &Feeds) -> IndexMap<String, Array<S>> {
 /// The outputs of a graph.
 pub fn evaluate<S: Number>(
     graph: &Graph,
-    feeds: &IndexMap<String, Array<S>>,
-) -> Result<IndexMap<String, Array<S>>, String> {
+    feeds: &OrderedMap<String, Array<S>>,
+) -> Result<OrderedMap<String, Array<S>>, String> {
     Ok(interpret(graph, feeds).map_err(|error| error.to_string())?.outputs)
 }
 
 /// Every entry of every float output, with one entry of one input replaced.
 pub fn slope<S: Number>(
     graph: &Graph,
-    feeds: &mut IndexMap<String, Array<S>>,
+    feeds: &mut OrderedMap<String, Array<S>>,
     (input, entry): (&str, usize),
     moved: impl FnOnce(S) -> S,
 ) -> Result<Vec<S>, String> {
-    let cell = |feeds: &mut IndexMap<String, Array<S>>, change: &mut dyn FnMut(&mut S)| {
+    let cell = |feeds: &mut OrderedMap<String, Array<S>>, change: &mut dyn FnMut(&mut S)| {
         if let Some(Array::Real(array)) = feeds.get_mut(input) {
             change(&mut array.data[entry]);
         }
@@ -148,7 +148,7 @@ impl Problem {
         }
     }
 
-    fn gradient_of<'a, S>(&self, outputs: &'a IndexMap<String, Array<S>>, input: &str) -> Result<&'a [S], String>
+    fn gradient_of<'a, S>(&self, outputs: &'a OrderedMap<String, Array<S>>, input: &str) -> Result<&'a [S], String>
     where
         S: Number,
     {
@@ -159,8 +159,8 @@ impl Problem {
 
 struct Points {
     real: Feeds,
-    dual: IndexMap<String, Array<Dual>>,
-    complex: IndexMap<String, Array<ComplexStep>>,
+    dual: OrderedMap<String, Array<Dual>>,
+    complex: OrderedMap<String, Array<ComplexStep>>,
 }
 
 /// Compares the gradient with every oracle: each entry by itself, up to [`ENTRIES`] of an input, spread over it; by dual
@@ -263,7 +263,7 @@ pub fn check_single(problem: &Problem, in_f64: &Problem) -> Result<Worst, String
 /// Returns the number of entries.
 pub fn check_in_field(problem: &Problem, seed: u64) -> Result<usize, String> {
     let mut random = Random(seed);
-    let mut point: IndexMap<String, Array<Fp>> = feeds_as(&problem.feeds);
+    let mut point: OrderedMap<String, Array<Fp>> = feeds_as(&problem.feeds);
     for array in point.values_mut() {
         if let Array::Real(array) = array {
             array.data.iter_mut().for_each(|entry| *entry = Fp::new(random.bits()));
@@ -275,7 +275,7 @@ pub fn check_in_field(problem: &Problem, seed: u64) -> Result<usize, String> {
         Array::Int(array) => Array::Int(array.clone()),
         Array::Bool(array) => Array::Bool(array.clone()),
     };
-    let mut lifted: IndexMap<String, Array<Dual<Fp>>> =
+    let mut lifted: OrderedMap<String, Array<Dual<Fp>>> =
         point.iter().map(|(name, array)| (name.clone(), lift(array))).collect();
     let mut entries = 0;
     for input in &problem.wrt {

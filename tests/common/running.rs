@@ -1,10 +1,9 @@
 //! Running one graph in many ways: by number of threads, instruction set, and how dear waiting is said to be.
 
 use foldgrad::exec::{Executable, InstructionSet, Options};
-use foldgrad::ir::Bindings;
+use foldgrad::ir::{Bindings, OrderedMap};
 use foldgrad::plan::{Costs, Port};
 use foldgrad::{Graph, Tensor};
-use indexmap::IndexMap;
 
 /// Every instruction set; those that the machine lacks are tried as what takes their place.
 pub const SETS: [InstructionSet; 3] = [InstructionSet::Widest, InstructionSet::Avx2, InstructionSet::Baseline];
@@ -17,7 +16,7 @@ pub fn options(instructions: InstructionSet, threads: usize, eager: bool) -> Opt
 }
 
 /// Outputs and updated states of one run, by name.
-pub fn run(graph: &Graph, feeds: &IndexMap<String, Tensor>, options: &Options) -> IndexMap<String, Tensor> {
+pub fn run(graph: &Graph, feeds: &OrderedMap<String, Tensor>, options: &Options) -> OrderedMap<String, Tensor> {
     let mut run = Executable::with(graph.clone(), &Bindings::new(), options).unwrap();
     let by_name = |ports: &[Port]| -> Vec<Tensor> { ports.iter().map(|port| feeds[&port.name].clone()).collect() };
     let (data, mut states) = (by_name(run.plan().feeds()), by_name(run.plan().states()));
@@ -40,7 +39,7 @@ pub fn difference(a: &Tensor, b: &Tensor) -> Option<String> {
 }
 
 /// Checks that two runs gave the same bits.
-pub fn same(what: &str, a: &IndexMap<String, Tensor>, b: &IndexMap<String, Tensor>) -> Result<(), String> {
+pub fn same(what: &str, a: &OrderedMap<String, Tensor>, b: &OrderedMap<String, Tensor>) -> Result<(), String> {
     if !a.keys().eq(b.keys()) {
         return Err(format!("{what}: the names differ"));
     }

@@ -2,14 +2,13 @@
 //! made of each other, over shapes that are shared out and shapes that are not.
 
 use super::Random;
-use foldgrad::ir::{Dim, Shape};
+use foldgrad::ir::{Dim, OrderedMap, Shape};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
-use indexmap::IndexMap;
 
 /// A graph, with a first value for each of its states.
 pub struct Stateful {
     pub graph: Graph,
-    pub states: IndexMap<String, Tensor>,
+    pub states: OrderedMap<String, Tensor>,
     pub rows: usize,
     random: Random,
 }
@@ -56,7 +55,7 @@ impl Stateful {
         }
         let mut random = pool.random;
         let graph = b.finish().expect("each step keeps to the shapes");
-        let mut states: IndexMap<String, Tensor> = IndexMap::from([("count".to_owned(), Tensor::scalar(41i32))]);
+        let mut states: OrderedMap<String, Tensor> = OrderedMap::from([("count".to_owned(), Tensor::scalar(41i32))]);
         for (index, shape) in shapes.iter().enumerate() {
             states.insert(format!("s{index}"), tensor(&mut random, float, shape));
         }
@@ -65,9 +64,9 @@ impl Stateful {
     }
 
     /// Data for one more run.
-    pub fn data(&mut self) -> IndexMap<String, Tensor> {
+    pub fn data(&mut self) -> OrderedMap<String, Tensor> {
         let (graph, rows) = (&self.graph, self.rows);
-        let mut fed = IndexMap::new();
+        let mut fed = OrderedMap::new();
         for name in ["x", "y", "z"] {
             let Some(id) = graph.input(name) else { continue };
             let ty = &graph.node(id).types()[0];

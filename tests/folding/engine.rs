@@ -3,8 +3,8 @@
 use super::{FORMS, model, trained};
 use foldgrad::data::silhouettes;
 use foldgrad::interchange::onnx::{self, ExportOptions};
+use foldgrad::ir::Weights;
 use foldgrad::nn::Mode;
-use foldgrad::rewrite::Weights;
 use foldgrad::{DType, Tensor};
 use rten::Model;
 use rten_tensor::{AsView, Layout};

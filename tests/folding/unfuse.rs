@@ -3,8 +3,8 @@
 use super::{FORMS, model, trained};
 use foldgrad::interchange::fused::{self, FusedError};
 use foldgrad::interchange::onnx::{self, ExportOptions};
+use foldgrad::ir::Weights;
 use foldgrad::nn::{BatchNormalization, Dense, Mode, Sequential};
-use foldgrad::rewrite::Weights;
 use foldgrad::{DType, Tensor, pass};
 use std::collections::BTreeMap;
 use tempfile::TempDir;

@@ -1,16 +1,16 @@
 //! Sample graphs that the tests of the text form, the verifier and the drawing share.
 #![allow(dead_code)] // Each test uses some of them.
 
+use foldgrad::ir::OrderedMap;
 use foldgrad::op::{Case, Cotangent, Domain, Op};
 use foldgrad::reference::{Array, Dense, Evaluation, interpret};
 use foldgrad::{Builder, DType, Graph, Tensor, autodiff};
-use indexmap::IndexMap;
 
 /// A graph with a name for failure messages and values to feed it.
 pub struct Sample {
     pub name: String,
     pub graph: Graph,
-    pub feeds: IndexMap<String, Array<f64>>,
+    pub feeds: OrderedMap<String, Array<f64>>,
 }
 
 /// A small source of repeatable numbers.
@@ -61,7 +61,7 @@ fn declare<'b>(builder: &'b Builder, case: &Case) -> (Vec<foldgrad::Expr<'b>>, V
     (operands, results)
 }
 
-fn feeds_of(case: &Case, random: &mut Random) -> IndexMap<String, Array<f64>> {
+fn feeds_of(case: &Case, random: &mut Random) -> OrderedMap<String, Array<f64>> {
     let samples = case.operands.iter().enumerate();
     samples
         .map(|(slot, sample)| {
@@ -145,7 +145,7 @@ pub fn training_step() -> Sample {
     let graph = g.finish().expect("a training step is well typed");
 
     let mut random = Random(3);
-    let mut feeds = IndexMap::new();
+    let mut feeds = OrderedMap::new();
     for (name, id) in graph.inputs() {
         let ty = &graph.node(id).types()[0];
         let bound = ty.shape.iter().map(|dim| match dim.known() {
@@ -177,7 +177,7 @@ pub fn constants() -> Sample {
     for (index, tensor) in tensors.into_iter().enumerate() {
         g.output(&format!("c{index}"), g.constant(tensor));
     }
-    Sample { name: "constants".to_owned(), graph: g.finish().expect("well typed"), feeds: IndexMap::new() }
+    Sample { name: "constants".to_owned(), graph: g.finish().expect("well typed"), feeds: OrderedMap::new() }
 }
 
 /// Names that break a careless writer or reader.
@@ -211,7 +211,7 @@ pub const NAMES: &[&str] = &[
 /// Inputs, parameters, states, outputs and layers of every odd name.
 pub fn odd_names() -> Sample {
     let g = Builder::new();
-    let mut feeds = IndexMap::new();
+    let mut feeds = OrderedMap::new();
     for (index, name) in NAMES.iter().enumerate() {
         let x = match index % 3 {
             0 => g.input(name, DType::F64, [2]),
@@ -236,7 +236,7 @@ pub fn all() -> Vec<Sample> {
 }
 
 /// The values of a graph as bits, so that NaN equals itself and −0 does not equal 0.
-pub fn evaluate(graph: &Graph, feeds: &IndexMap<String, Array<f64>>) -> Vec<(String, Vec<usize>, Vec<u64>)> {
+pub fn evaluate(graph: &Graph, feeds: &OrderedMap<String, Array<f64>>) -> Vec<(String, Vec<usize>, Vec<u64>)> {
     let Evaluation { outputs, updates } = interpret(graph, feeds).expect("the graph evaluates");
     let bits = |(name, array): (String, Array<f64>)| {
         let bits = match &array {

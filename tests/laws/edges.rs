@@ -3,8 +3,8 @@
 use crate::common::points::{Function, derivative};
 use crate::common::running::{SETS, options, run};
 use foldgrad::autodiff::{OpRules, gradients, jvp};
+use foldgrad::ir::OrderedMap;
 use foldgrad::{Builder, DType, Expr, Tensor};
-use indexmap::IndexMap;
 
 /// The functions with an infinite slope at 0, or at the place that they are shifted to.
 const POLES: [(&str, Function); 8] = [
@@ -34,7 +34,7 @@ fn what_a_mask_leaves_out_leaves_nothing_behind() {
             b.output("masked", y);
             b.output("plain", z);
             let graph = b.finish().unwrap();
-            let feeds = IndexMap::from([
+            let feeds = OrderedMap::from([
                 ("masked".to_owned(), Tensor::vector(vec![0.0, 0.3])),
                 ("plain".to_owned(), Tensor::vector(vec![0.3])),
             ]);
@@ -56,7 +56,7 @@ fn forward_mode_sees_the_poles() {
             let b = Builder::new();
             let (x, v) = (b.input("x", DType::F64, [1]), b.input("v", DType::F64, [1]));
             b.output("t", jvp(f(&b, &[x]), &[x], &[v]).unwrap());
-            let feeds = IndexMap::from([
+            let feeds = OrderedMap::from([
                 ("x".to_owned(), Tensor::vector(vec![at])),
                 ("v".to_owned(), Tensor::vector(vec![along])),
             ]);
@@ -91,7 +91,7 @@ fn small_cotangents_of_padding_survive_large_ones_beside_them() {
                 }
             });
             let weights = Tensor::from_f64(dtype, [len], weights.collect::<Vec<_>>()).unwrap();
-            let feeds = IndexMap::from([
+            let feeds = OrderedMap::from([
                 ("x".to_owned(), Tensor::zeros(dtype, [3])),
                 ("value".to_owned(), Tensor::zeros(dtype, [])),
                 ("weights".to_owned(), weights),
@@ -150,7 +150,7 @@ fn statistics_of_a_constant_channel_have_gradients() {
             let filled = |f: &dyn Fn(usize) -> f64, shape: Vec<usize>, len: usize| {
                 Tensor::from_f64(dtype, shape, (0..len).map(f).collect::<Vec<_>>()).unwrap()
             };
-            let feeds = IndexMap::from([
+            let feeds = OrderedMap::from([
                 ("x".to_owned(), filled(&|i| channel(i) + 1.0, shape.clone(), len)),
                 ("gamma".to_owned(), filled(&|_| gamma, vec![9], 9)),
                 ("beta".to_owned(), filled(&|_| 0.5, vec![9], 9)),
@@ -181,7 +181,7 @@ fn labels_out_of_range_show_or_are_masked() {
         b.output("d", gradients(&[losses.sum_all()], &[x]).unwrap()[0]);
         let logits = Tensor::new([3, 2], vec![0.5, -0.5, 1.0, 2.0, 0.0, 3.0]).unwrap();
         let labels = Tensor::vector(vec![1i32, -1, 2]);
-        let feeds = IndexMap::from([("x".to_owned(), logits), ("labels".to_owned(), labels)]);
+        let feeds = OrderedMap::from([("x".to_owned(), logits), ("labels".to_owned(), labels)]);
         let found = run(&b.finish().unwrap(), &feeds, &options(SETS[0], 1, false));
         (found["loss"].to_f64()[0], found["d"].to_f64())
     };

@@ -3,13 +3,12 @@
 
 use crate::common::running::{SETS, options, run};
 use foldgrad::autodiff::vjp;
-use foldgrad::ir::{Code, Graph, Shape};
+use foldgrad::ir::{Code, Graph, OrderedMap, Shape};
 use foldgrad::nn::{Activation, Mode, Sequential};
 use foldgrad::op::{Cotangent, Op};
 use foldgrad::ops::GeluForm;
 use foldgrad::reference::{Array, Number, interpret};
 use foldgrad::{Builder, DType, Expr, Tensor};
-use indexmap::IndexMap;
 use std::collections::BTreeSet;
 
 const LAWS: &str = include_str!("../../docs/LAWS.md");
@@ -173,10 +172,10 @@ fn number(text: &str) -> f64 {
 }
 
 /// The value of a row's function beside its gradients, as outputs of one graph; and what it is fed.
-fn graph(row: &Row, dtype: DType) -> (Graph, IndexMap<String, Tensor>) {
+fn graph(row: &Row, dtype: DType) -> (Graph, OrderedMap<String, Tensor>) {
     let b = Builder::new();
     let function = FUNCTIONS.iter().find(|(name, _)| *name == row.name).map(|function| function.1).unwrap();
-    let mut feeds = IndexMap::new();
+    let mut feeds = OrderedMap::new();
     let mut feed = |name: String, values: &[f64], dtype, shape: Vec<usize>| {
         let input = b.input(&name, dtype, shape.clone());
         feeds.insert(name, Tensor::from_f64(dtype, shape, values.iter().copied()).unwrap());
@@ -205,10 +204,10 @@ fn graph(row: &Row, dtype: DType) -> (Graph, IndexMap<String, Tensor>) {
     (b.finish().unwrap_or_else(|errors| panic!("{row:?}: {errors}")), feeds)
 }
 
-type Values = IndexMap<String, Vec<f64>>;
+type Values = OrderedMap<String, Vec<f64>>;
 
-fn reference<S: Number>(graph: &Graph, feeds: &IndexMap<String, Tensor>) -> Values {
-    let feeds: IndexMap<String, Array<S>> =
+fn reference<S: Number>(graph: &Graph, feeds: &OrderedMap<String, Tensor>) -> Values {
+    let feeds: OrderedMap<String, Array<S>> =
         feeds.iter().map(|(name, tensor)| (name.clone(), Array::from_tensor(tensor))).collect();
     let outputs = interpret(graph, &feeds).unwrap().outputs;
     outputs.into_iter().map(|(name, array)| (name, array.to_tensor(DType::F64).unwrap().to_f64())).collect()

@@ -2,12 +2,11 @@
 
 use crate::common::running::{SETS, options, run};
 use foldgrad::exec::Executable;
-use foldgrad::ir::{Bindings, Dim, Shape, Symbol, parse};
+use foldgrad::ir::{Bindings, Dim, OrderedMap, Shape, Symbol, parse};
 use foldgrad::pass::Pipeline;
 use foldgrad::plan::{Plan, PlanError};
 use foldgrad::reference::{Array, Dense, EvalError, interpret};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
-use indexmap::IndexMap;
 
 const HUGE: usize = 1 << 40;
 
@@ -19,7 +18,7 @@ fn evaluated(make: Make) -> Result<(), EvalError> {
     let x = b.input("x", DType::F64, Shape::scalar());
     b.output("y", make(&b, x));
     let graph = b.finish().unwrap_or_else(|errors| panic!("{errors}"));
-    let feeds = IndexMap::from([("x".to_owned(), Array::Real(Dense { shape: Vec::new(), data: vec![1.0f64] }))]);
+    let feeds = OrderedMap::from([("x".to_owned(), Array::Real(Dense { shape: Vec::new(), data: vec![1.0f64] }))]);
     interpret(&graph, &feeds).map(drop)
 }
 
@@ -87,7 +86,7 @@ fn sizes_that_are_bound_fit_their_type_or_are_errors() {
     let check = |dtype: DType, n: usize, times: usize, expected: Option<f64>| {
         let graph = graph(dtype, times);
         let feeds =
-            IndexMap::from([("x".to_owned(), Array::Real(Dense { shape: vec![n, 0], data: Vec::<f64>::new() }))]);
+            OrderedMap::from([("x".to_owned(), Array::Real(Dense { shape: vec![n, 0], data: Vec::<f64>::new() }))]);
         let bindings = Bindings::from_iter([(Symbol::new("n"), n)]);
         let (evaluated, planned) = (interpret(&graph, &feeds), Plan::new(&graph, &bindings));
         match expected {
@@ -130,7 +129,7 @@ fn nothing_has_a_largest_element() {
         b.output("y", x.arg_max(axis));
         let graph = b.finish().unwrap();
         let feeds =
-            IndexMap::from([("x".to_owned(), Array::Real(Dense { shape: shape.to_vec(), data: Vec::<f64>::new() }))]);
+            OrderedMap::from([("x".to_owned(), Array::Real(Dense { shape: shape.to_vec(), data: Vec::<f64>::new() }))]);
         let y = &interpret(&graph, &feeds).unwrap().outputs["y"];
         assert_eq!(y.to_tensor(DType::F64).unwrap().to_f64(), expected, "{shape:?}, axis {axis}");
         let bindings = Bindings::from_iter([(Symbol::new("rows"), shape[0]), (Symbol::new("columns"), shape[1])]);
@@ -152,11 +151,11 @@ fn a_reduction_over_no_axes_changes_nothing() {
                     let len = sizes.iter().product::<usize>();
                     let values: Vec<f64> = (0..len).map(|i| i as f64 + 5.0).collect();
                     let x = Tensor::from_f64(dtype, sizes.clone(), values).unwrap();
-                    let feeds = IndexMap::from([("x".to_owned(), x.clone())]);
+                    let feeds = OrderedMap::from([("x".to_owned(), x.clone())]);
                     let pipelines = [Pipeline::training(), Pipeline::inference()];
                     let rewritten = pipelines.map(|pipeline| pipeline.run(&graph).unwrap().graph);
                     for graph in [&graph].into_iter().chain(&rewritten) {
-                        let arrays = IndexMap::from([("x".to_owned(), Array::<f64>::from_tensor(&x))]);
+                        let arrays = OrderedMap::from([("x".to_owned(), Array::<f64>::from_tensor(&x))]);
                         let reference = &interpret(graph, &arrays).unwrap().outputs["y"];
                         assert_eq!(reference.to_tensor(dtype).unwrap(), x, "{op} of {}", x.ty());
                         for set in SETS {

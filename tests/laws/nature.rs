@@ -2,13 +2,13 @@
 //! claims that are wrong fail in the same function.
 
 use crate::common::{Random, cases, evaluate, expands};
+use foldgrad::ir::OrderedMap;
 use foldgrad::ir::Rebuild;
 use foldgrad::op::{Case, Function, Nature, Op, Rearrangement, Sample};
 use foldgrad::ops::{ArgMax, Binary, Cast, Compare, Concat, Dense as DenseOp, Dot, Slice, StopGradient, Unary};
 use foldgrad::reference::{Array, Dense};
 use foldgrad::rewrite::work;
 use foldgrad::{Builder, DType, Expr, Graph};
-use indexmap::IndexMap;
 use std::collections::BTreeSet;
 
 type Values = Vec<Array<f64>>;
@@ -31,7 +31,7 @@ fn graph_of(op: &Op, operands: &[Array<f64>]) -> Result<Graph, String> {
 }
 
 fn run(op: &Op, operands: &[Array<f64>]) -> Result<Values, String> {
-    let feeds: IndexMap<String, Array<f64>> =
+    let feeds: OrderedMap<String, Array<f64>> =
         operands.iter().enumerate().map(|(slot, array)| (format!("x{slot}"), array.clone())).collect();
     let outputs = evaluate(&graph_of(op, operands)?, &feeds).map_err(|error| error.to_string())?;
     Ok(outputs.into_values().collect())

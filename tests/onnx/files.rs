@@ -2,7 +2,8 @@
 
 use super::networks::tutorials;
 use super::runtime::{agree, run};
-use foldgrad::interchange::onnx::{self, ExportOptions, OnnxError, OnnxFile, Saved, Weights};
+use foldgrad::interchange::onnx::{self, ExportOptions, OnnxError, OnnxFile, Saved};
+use foldgrad::ir::Weights;
 use foldgrad::{Builder, DType, Graph, Tensor};
 use std::collections::BTreeMap;
 use std::fs;
@@ -80,8 +81,8 @@ fn equal_graphs_are_equal_bytes() {
     let (graph, weights) = small();
     let first = onnx::to_bytes(&graph, &weights, &options()).expect("exported");
     for _ in 0..8 {
-        let (graph, mut weights) = small();
-        weights.reverse();
+        let (graph, weights) = small();
+        let weights = weights.into_iter().rev().collect();
         assert_eq!(onnx::to_bytes(&graph, &weights, &options()).expect("exported"), first);
     }
     let folder = folder();

@@ -2,7 +2,8 @@
 //! runtimes differ. They are looked up in the file.
 
 use super::models::read;
-use foldgrad::interchange::onnx::{ExportOptions, Weights, to_bytes};
+use foldgrad::interchange::onnx::{ExportOptions, to_bytes};
+use foldgrad::ir::Weights;
 use foldgrad::{Builder, DType, Expr, Graph, ir};
 
 /// The ops of an exported graph in alphabetical order, each as often as it occurs; an `Identity` only gives an output its

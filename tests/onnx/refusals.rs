@@ -1,6 +1,7 @@
 //! What has no equal in ONNX is named, all of it at once, with its layer, its line and a way out.
 
-use foldgrad::interchange::onnx::{ExportOptions, OnnxError, Unsupported, Weights, to_bytes};
+use foldgrad::interchange::onnx::{ExportOptions, OnnxError, Unsupported, to_bytes};
+use foldgrad::ir::Weights;
 use foldgrad::nn::{BatchNormalization, Dense, Dropout, Mode, Sequential};
 use foldgrad::{Builder, DType, Graph, Tensor};
 

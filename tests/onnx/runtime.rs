@@ -1,7 +1,7 @@
 //! Runs exported bytes in rten, which computes in f32 and i32: f64 models become f32 there, masks and i64 become i32.
 
+use foldgrad::ir::OrderedMap;
 use foldgrad::{DType, Tensor};
-use indexmap::IndexMap;
 use rten::{Model, Value};
 
 /// A model, loaded. Constants are computed in loading.
@@ -11,7 +11,7 @@ pub fn load(model: Vec<u8>) -> Result<Model, String> {
 }
 
 /// The outputs of a model for these inputs, by name.
-pub fn run(model: &Model, feeds: &IndexMap<String, Tensor>, outputs: &[&str]) -> Result<Vec<Tensor>, String> {
+pub fn run(model: &Model, feeds: &OrderedMap<String, Tensor>, outputs: &[&str]) -> Result<Vec<Tensor>, String> {
     let id = |name: &str| model.node_id(name).map_err(|error| error.to_string());
     let feed = |(name, tensor): (&String, &Tensor)| Ok((id(name)?, value(tensor).into()));
     let inputs = feeds.iter().map(feed).collect::<Result<Vec<_>, String>>()?;
@@ -59,7 +59,7 @@ pub fn difference(found: &Tensor, expected: &Tensor) -> Result<f64, String> {
 /// What f32 arithmetic in another order may do.
 pub const SINGLE: f64 = 1e-5;
 
-pub fn agree(found: &[Tensor], expected: &IndexMap<String, Tensor>) -> Result<f64, String> {
+pub fn agree(found: &[Tensor], expected: &OrderedMap<String, Tensor>) -> Result<f64, String> {
     let mut worst = 0.0f64;
     for (found, (name, expected)) in found.iter().zip(expected) {
         let here = difference(found, expected).map_err(|why| format!("{name}: {why}"))?;

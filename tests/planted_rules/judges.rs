@@ -2,11 +2,11 @@
 
 use crate::common::{Magnitude, Random};
 use crate::examples::Example;
-use foldgrad::op::{Domain, Role};
+use foldgrad::ir::{OrderedMap, Role, Weights};
+use foldgrad::op::Domain;
 use foldgrad::reference::{Array, Number, interpret};
-use foldgrad::rewrite::{RewriteError, Rewriter, Rule, Weights};
+use foldgrad::rewrite::{RewriteError, Rewriter, Rule};
 use foldgrad::{DType, Graph};
-use indexmap::IndexMap;
 
 /// Law R3: a rewritten graph has the values of the graph before, in f64, at every point. The number of rewrites.
 pub fn law(example: Example, rules: &[&'static Rule]) -> Result<usize, String> {
@@ -43,7 +43,7 @@ fn is_weight(graph: &Graph, name: &str) -> bool {
     role.is_some_and(|role| role != Role::Data)
 }
 
-type Feeds = IndexMap<String, Array<f64>>;
+type Feeds = OrderedMap<String, Array<f64>>;
 
 /// What a point feeds: names say which weights must be positive. Channel 0 is nasty at the first point.
 fn feeds(graph: &Graph, point: u64, batch: usize) -> Feeds {
@@ -65,7 +65,7 @@ fn feeds(graph: &Graph, point: u64, batch: usize) -> Feeds {
 
 fn same(before: &Graph, after: &Graph, feeds: &Feeds) -> Result<(), String> {
     let wide = |array: &Array<f64>| Array::from_tensor(&array.to_tensor(DType::F64).expect("a tensor"));
-    let magnitudes: IndexMap<String, Array<Magnitude>> = feeds.iter().map(|(n, a)| (n.clone(), wide(a))).collect();
+    let magnitudes: OrderedMap<String, Array<Magnitude>> = feeds.iter().map(|(n, a)| (n.clone(), wide(a))).collect();
     let truth = interpret(before, &magnitudes).map_err(|error| error.to_string())?;
     let found = interpret(after, feeds).map_err(|error| error.to_string())?;
     let truth = truth.outputs.iter().chain(&truth.updates);

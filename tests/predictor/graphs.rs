@@ -7,11 +7,10 @@ use crate::common::running::{SETS, options};
 use crate::common::{Magnitude, Random, config};
 use crate::pool::{Instruction, Made, Pool, instructions};
 use foldgrad::exec::{BLOCK, Predictor};
-use foldgrad::ir::{Dim, Shape, TensorType, Value};
-use foldgrad::op::{Domain, Role};
+use foldgrad::ir::{Dim, OrderedMap, Role, Shape, TensorType, Value};
+use foldgrad::op::Domain;
 use foldgrad::reference::{Array, interpret};
 use foldgrad::{DType, Expr, Tensor};
-use indexmap::IndexMap;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use std::cell::RefCell;
 
@@ -290,7 +289,7 @@ fn check(made: &Made, seen: &mut Seen) -> Result<(), String> {
     let threads = [1, 1, 2, 2, 3, 8][random.below(6)];
     let set = SETS[random.below(SETS.len())];
     let count = row_count(&mut random, threads);
-    let mut feeds: IndexMap<String, Array<f64>> = IndexMap::new();
+    let mut feeds: OrderedMap<String, Array<f64>> = OrderedMap::new();
     for (name, id) in made.graph.inputs().filter(|(name, _)| !made.weights.contains_key(*name)) {
         let ty = &made.graph.node(id).types()[0];
         let shape: Vec<usize> = ty.shape.iter().map(|dim| dim.known().unwrap_or(count)).collect();

@@ -4,10 +4,9 @@
 
 use crate::common::Random;
 use foldgrad::Graph;
-use foldgrad::ir::{Dim, Shape, Symbol, TensorType, parse};
+use foldgrad::ir::{Dim, OrderedMap, Shape, Symbol, TensorType, parse};
 use foldgrad::op::{Attr, Case, Op, Rows, RowsCx};
 use foldgrad::reference::{Array, Dense, interpret};
-use indexmap::IndexMap;
 use std::collections::BTreeSet;
 
 const WHOLE: usize = 5;
@@ -90,7 +89,7 @@ fn comes_apart(case: &Case, graph: &Graph) -> bool {
 
 fn comes_apart_of(case: &Case, graph: &Graph, seed: u64) -> bool {
     let mut random = Random(seed);
-    let (mut whole, mut some) = (IndexMap::new(), IndexMap::new());
+    let (mut whole, mut some) = (OrderedMap::new(), OrderedMap::new());
     for (name, id) in graph.inputs() {
         let ty = &graph.node(id).types()[0];
         let sample =

@@ -4,13 +4,12 @@
 use crate::common::{Magnitude, Random, config};
 use crate::pool::{Instruction, Made, instructions};
 use crate::symbolic;
-use foldgrad::ir::{Dim, Symbol};
+use foldgrad::ir::{Dim, OrderedMap, Symbol, Weights};
 use foldgrad::op::Domain;
 use foldgrad::pass::{Pipeline, fold, fold_weights};
 use foldgrad::reference::{Array, Number, interpret};
-use foldgrad::rewrite::{Equality, Prover, Weights, work};
+use foldgrad::rewrite::{Equality, Prover, work};
 use foldgrad::{DType, Graph};
-use indexmap::IndexMap;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use std::cell::RefCell;
 
@@ -29,9 +28,9 @@ struct Seen {
 }
 
 /// Random values for every input of the graph, with these sizes.
-fn feeds<S: Number>(graph: &Graph, weights: &Weights, seed: u64, sizes: [usize; 2]) -> IndexMap<String, Array<S>> {
+fn feeds<S: Number>(graph: &Graph, weights: &Weights, seed: u64, sizes: [usize; 2]) -> OrderedMap<String, Array<S>> {
     let mut random = Random(seed);
-    let mut feeds = IndexMap::new();
+    let mut feeds = OrderedMap::new();
     let n = Symbol::new("n");
     for (name, id) in graph.inputs() {
         let ty = &graph.node(id).types()[0];
@@ -49,7 +48,7 @@ fn feeds<S: Number>(graph: &Graph, weights: &Weights, seed: u64, sizes: [usize; 
 /// Sizes of `n` and `m`.
 const SIZES: [[usize; 2]; 2] = [[3, 2], [1, 1]];
 
-type Outputs = IndexMap<String, Array<Magnitude>>;
+type Outputs = OrderedMap<String, Array<Magnitude>>;
 
 /// What the reference gives for a graph with these sizes.
 fn truth(made: &Made, sizes: [usize; 2]) -> Result<Outputs, String> {

@@ -1,9 +1,8 @@
 //! The values that a random graph is built from, and the weights it has.
 
 use crate::common::Random;
-use foldgrad::ir::Value;
-use foldgrad::op::{Domain, Role};
-use foldgrad::rewrite::Weights;
+use foldgrad::ir::{Role, Value, Weights};
+use foldgrad::op::Domain;
 use foldgrad::{Builder, DType, Expr, Graph};
 use proptest::prelude::*;
 

@@ -3,8 +3,8 @@
 
 use crate::pool::{Instruction, Made, Pool};
 use foldgrad::autodiff::gradients;
-use foldgrad::ir::{Dim, Shape, TensorType, Value};
-use foldgrad::op::{Domain, Role};
+use foldgrad::ir::{Dim, Role, Shape, TensorType, Value};
+use foldgrad::op::Domain;
 use foldgrad::{DType, Expr};
 
 const KINDS: usize = 34;

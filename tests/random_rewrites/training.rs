@@ -2,8 +2,8 @@
 
 use crate::pool::{Instruction, Made, Pool};
 use foldgrad::autodiff::gradients;
-use foldgrad::ir::{Dim, Shape, Value};
-use foldgrad::op::{Domain, Role};
+use foldgrad::ir::{Dim, Role, Shape, Value};
+use foldgrad::op::Domain;
 use foldgrad::{DType, Expr};
 
 const SMALL: Domain = Domain::AwayFromZero(0.1, 0.8);

@@ -10,12 +10,10 @@
 //! | data | ±2; one number everywhere; ±1 around 1e6 |
 
 use crate::common::{Feeds, Random};
-use foldgrad::ir::{Bindings, Dim, NodeId};
-use foldgrad::op::{Op, Role};
+use foldgrad::ir::{Bindings, Dim, NodeId, OrderedMap, Role, Weights};
+use foldgrad::op::Op;
 use foldgrad::reference::{Array, Dense};
-use foldgrad::rewrite::Weights;
 use foldgrad::{DType, Graph, Tensor};
-use indexmap::IndexMap;
 
 /// From the first number up to the second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,7 +71,7 @@ fn weight(random: &mut Random, part: Part, range: Option<Range>) -> f64 {
 }
 
 /// Values for every input. The first draw is tame; the others mix in what is nasty.
-pub fn feeds(graph: &Graph, ranges: &IndexMap<String, Range>, bindings: &Bindings, label: &str, draw: u64) -> Feeds {
+pub fn feeds(graph: &Graph, ranges: &OrderedMap<String, Range>, bindings: &Bindings, label: &str, draw: u64) -> Feeds {
     let mut feeds = Feeds::new();
     for (name, id) in graph.inputs() {
         let ty = &graph.node(id).types()[0];
@@ -104,12 +102,12 @@ pub fn feeds(graph: &Graph, ranges: &IndexMap<String, Range>, bindings: &Binding
 }
 
 /// Values for every parameter and state, rounded to their types.
-pub fn weights(graph: &Graph, ranges: &IndexMap<String, Range>, label: &str, draw: u64) -> Weights {
+pub fn weights(graph: &Graph, ranges: &OrderedMap<String, Range>, label: &str, draw: u64) -> Weights {
     let feeds = feeds(graph, ranges, &sizes(graph, 2), label, draw);
     let weight = |(name, id): (&str, NodeId)| {
         let role = graph.as_input(id).map(|(_, role)| role)?;
         let tensor = feeds[name].to_tensor(graph.node(id).types()[0].dtype).expect("it has that shape");
         (role != Role::Data).then(|| (name.to_owned(), tensor))
     };
-    graph.inputs().filter_map(weight).collect::<IndexMap<String, Tensor>>()
+    graph.inputs().filter_map(weight).collect::<OrderedMap<String, Tensor>>()
 }

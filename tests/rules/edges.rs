@@ -2,16 +2,13 @@
 //! and gives out, and has nothing to do a second time.
 
 use foldgrad::autodiff::gradients;
-use foldgrad::ir::{Dim, Symbol};
-use foldgrad::op::Role;
+use foldgrad::ir::{Dim, OrderedMap, Role, Symbol, Weights};
 use foldgrad::pass::{self, Pipeline};
 use foldgrad::reference::{Array, Dense, interpret};
-use foldgrad::rewrite::Weights;
 use foldgrad::{Builder, DType, Graph};
-use indexmap::IndexMap;
 
 /// Values for every input, all positive.
-fn feeds(graph: &Graph, n: usize) -> IndexMap<String, Array<f64>> {
+fn feeds(graph: &Graph, n: usize) -> OrderedMap<String, Array<f64>> {
     let feed = |(name, id): (&str, foldgrad::ir::NodeId)| {
         let ty = &graph.node(id).types()[0];
         let size = |dim: &Dim| dim.known().unwrap_or(if *dim == Dim::Symbol(Symbol::new("n")) { n } else { 2 });

@@ -19,9 +19,8 @@
 use crate::draw::{self, Range};
 use foldgrad::Graph;
 use foldgrad::ir;
-use foldgrad::op::Role;
-use foldgrad::rewrite::{Rewriter, Rule, Weights, rules};
-use indexmap::IndexMap;
+use foldgrad::ir::{OrderedMap, Role, Weights};
+use foldgrad::rewrite::{Rewriter, Rule, rules};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -40,7 +39,7 @@ pub struct Example {
     pub rule: &'static Rule,
     pub title: String,
     pub fires: bool,
-    pub ranges: IndexMap<String, Range>,
+    pub ranges: OrderedMap<String, Range>,
     pub protected: Vec<(String, String)>,
     pub graph: Graph,
     pub expected: Expected,
@@ -127,12 +126,12 @@ fn is_run(graph: &Graph) -> Vec<bool> {
 }
 
 /// How many nodes of an op a run goes through.
-fn counts(graph: &Graph) -> IndexMap<&'static str, usize> {
+fn counts(graph: &Graph) -> OrderedMap<&'static str, usize> {
     let (live, run) = (graph.live(), is_run(graph));
-    let mut counts = IndexMap::new();
+    let mut counts = OrderedMap::new();
     for (id, node) in graph.nodes() {
         if live[id.index()] && run[id.index()] && node.op().name() != "input" {
-            *counts.entry(node.op().name()).or_insert(0) += 1;
+            *counts.or_insert(node.op().name(), 0) += 1;
         }
     }
     counts
@@ -189,7 +188,7 @@ fn example(rule: &'static Rule, case: &str) -> Example {
         rule,
         title: title.to_owned(),
         fires: title.starts_with("; example:"),
-        ranges: IndexMap::new(),
+        ranges: OrderedMap::new(),
         protected: Vec::new(),
         graph,
         expected: expected(&case[authored.len()..]),

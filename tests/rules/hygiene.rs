@@ -2,9 +2,10 @@
 
 use crate::golden::all;
 use foldgrad::ir;
+use foldgrad::ir::Weights;
 use foldgrad::nn::{Activation, BatchNormalization, Dense, Mode, Sequential};
 use foldgrad::pass::{PassError, Pipeline};
-use foldgrad::rewrite::{Rewriter, Weights, rules};
+use foldgrad::rewrite::{Rewriter, rules};
 use foldgrad::{Builder, DType, Graph};
 
 #[test]

@@ -6,10 +6,10 @@ use crate::draw;
 use crate::golden::{Example, Expected, all};
 use foldgrad::Graph;
 use foldgrad::ir;
+use foldgrad::ir::OrderedMap;
 use foldgrad::pass::{Action, Pipeline};
 use foldgrad::reference::{Array, interpret};
 use foldgrad::rewrite::{Equality, Prover, rules, work};
-use indexmap::IndexMap;
 use std::collections::BTreeSet;
 
 /// Largest difference of a value before and after, in units of 2⁻⁵³ of the magnitudes that are summed into it: the same
@@ -119,7 +119,7 @@ fn r3_a_rule_changes_no_value_at_nasty_points() {
 }
 
 /// Outputs and updates by name.
-fn values(graph: &Graph, feeds: &IndexMap<String, Array<Magnitude>>) -> IndexMap<String, Array<Magnitude>> {
+fn values(graph: &Graph, feeds: &OrderedMap<String, Array<Magnitude>>) -> OrderedMap<String, Array<Magnitude>> {
     let evaluation = interpret(graph, feeds).expect("every input is fed");
     let updates = evaluation.updates.into_iter().map(|(name, value)| (format!("update of {name}"), value));
     evaluation.outputs.into_iter().chain(updates).collect()

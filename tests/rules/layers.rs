@@ -2,8 +2,7 @@
 //! that what a rule made can be traced to what it replaces.
 
 use crate::golden::all;
-use foldgrad::ir::{Expr, Node, NodeId, Source, TensorType};
-use foldgrad::op::Role;
+use foldgrad::ir::{Expr, Node, NodeId, Role, Source, TensorType};
 use foldgrad::pass::Pipeline;
 use foldgrad::rewrite::{Fired, Subject};
 use foldgrad::{Builder, Graph};

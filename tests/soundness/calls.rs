@@ -104,7 +104,7 @@ fn folded_weights_that_were_changed_are_looked_at_again() {
         assert!(matches!(error, PredictError::Weight { ref name, .. } if name == "dense/kernel"), "{error}");
     }
     let mut folded = folded;
-    folded.weights.shift_remove("dense/bias");
+    folded.weights.remove("dense/bias");
     assert!(matches!(folded.predictor(&Options::default()), Err(PredictError::Weight { .. })));
 }
 

@@ -8,7 +8,7 @@ use flate2::write::DeflateEncoder;
 use foldgrad::exec::{Options, Predictor};
 use foldgrad::interchange::fused::{self, FusedError, Unfused};
 use foldgrad::interchange::onnx::{self, ExportOptions};
-use foldgrad::rewrite::Weights;
+use foldgrad::ir::Weights;
 use foldgrad::{Builder, DType, Tensor};
 use serde_json::{Value, json};
 use std::io::Write;

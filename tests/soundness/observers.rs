@@ -1,9 +1,9 @@
 //! An observer that panics: the weights are those of the last finished step, all of them, and training can go on.
 
+use foldgrad::ir::OrderedMap;
 use foldgrad::nn::{BatchNormalization, Dense, Sequential};
 use foldgrad::train::{Event, Examples, Fit, Loss, Order, Samples, Sgd, Trainer};
 use foldgrad::{DType, Tensor};
-use indexmap::IndexMap;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -22,7 +22,7 @@ fn examples(count: usize) -> Examples {
     Examples::new(Samples::new(x).unwrap(), Samples::new(y).unwrap()).unwrap()
 }
 
-fn values(trainer: &Trainer) -> IndexMap<String, Tensor> {
+fn values(trainer: &Trainer) -> OrderedMap<String, Tensor> {
     trainer.values().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect()
 }
 

@@ -4,8 +4,8 @@ use crate::common::running::{SETS, options, run};
 use crate::unit;
 use foldgrad::autodiff::gradients;
 use foldgrad::exec::InstructionSet;
+use foldgrad::ir::OrderedMap;
 use foldgrad::{Builder, DType, Expr, Tensor};
-use indexmap::IndexMap;
 
 type Function = for<'b> fn(Expr<'b>) -> Expr<'b>;
 
@@ -19,7 +19,7 @@ fn of(dtype: DType, rows: &[&[f64]], set: InstructionSet, f: Function) -> [Vec<f
     let second = gradients(&[(first * x.iota_weights()).sum_all()], &[x]).unwrap()[0];
     [("y", y), ("first", first), ("second", second)].into_iter().for_each(|(name, value)| g.output(name, value));
     let x = Tensor::from_f64(dtype, shape, rows.concat()).unwrap();
-    let found = run(&g.finish().unwrap(), &IndexMap::from([("x".to_owned(), x)]), &options(set, 2, true));
+    let found = run(&g.finish().unwrap(), &OrderedMap::from([("x".to_owned(), x)]), &options(set, 2, true));
     ["y", "first", "second"].map(|name| found[name].to_f64())
 }
 

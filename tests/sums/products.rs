@@ -3,8 +3,8 @@
 use crate::common::running::{SETS, options, run, same};
 use crate::{Exact, unit};
 use foldgrad::exec::InstructionSet;
+use foldgrad::ir::OrderedMap;
 use foldgrad::{Builder, DType, Tensor};
-use indexmap::IndexMap;
 
 /// Rows, inner axis and columns; which of the operands lie transposed.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ impl Case {
         let [m, k, n] = self.sizes;
         let rounded = |v: f64| if self.dtype == DType::F32 { f64::from(v as f32) } else { v };
         let g = Builder::new();
-        let mut feeds = IndexMap::new();
+        let mut feeds = OrderedMap::new();
         let mut operand = |name: &str, [rows, columns]: [usize; 2], along: usize, transposed: bool| {
             let element = |r: usize, c: usize| {
                 let (inner, outer) = if along == 1 { (c, r) } else { (r, c) };

@@ -4,8 +4,8 @@
 use crate::common::running::{SETS, options, run, same};
 use crate::{Exact, unit};
 use foldgrad::exec::InstructionSet;
+use foldgrad::ir::OrderedMap;
 use foldgrad::{Builder, DType, Graph, Tensor};
-use indexmap::IndexMap;
 
 #[derive(Clone, Copy, Debug)]
 enum Data {
@@ -94,7 +94,7 @@ impl Case {
     fn check(&self, sets: &[InstructionSet], threads: &[usize]) -> f64 {
         let values = self.values();
         let graph = graph(self.dtype, self.shape, |x| x.sum(&[1]));
-        let feeds = IndexMap::from([("x".to_owned(), tensor(self.dtype, self.shape, &values))]);
+        let feeds = OrderedMap::from([("x".to_owned(), tensor(self.dtype, self.shape, &values))]);
         let mut most = 0.0f64;
         let alone = run(&graph, &feeds, &options(sets[0], 1, false));
         for &set in sets {
@@ -159,7 +159,7 @@ fn ones_are_counted_beyond_what_adding_one_can_reach() {
     let n = (1 << 24) + 3_000_000;
     for shape in [[1, n, 1], [1, n / 2, 2]] {
         let x = Tensor::full(DType::F32, shape, 1.0);
-        let feeds = IndexMap::from([("x".to_owned(), x)]);
+        let feeds = OrderedMap::from([("x".to_owned(), x)]);
         let y = run(&graph(DType::F32, shape, |x| x.sum(&[1])), &feeds, &options(InstructionSet::Widest, 2, true));
         assert_eq!(y["y"].to_f64(), vec![shape[1] as f64; shape[2]]);
     }
@@ -172,7 +172,7 @@ fn means_and_products_keep_their_digits() {
             let [outer, n, inner] = shape;
             let values: Vec<f64> =
                 (0..outer * n * inner).map(|i| rounded(dtype, 1.0 + (noise(i) - 0.5) / 8.0)).collect();
-            let feeds = IndexMap::from([("x".to_owned(), tensor(dtype, shape, &values))]);
+            let feeds = OrderedMap::from([("x".to_owned(), tensor(dtype, shape, &values))]);
             for set in SETS {
                 let product = run(&graph(dtype, shape, |x| x.product(&[1])), &feeds, &options(set, 2, true));
                 let mean = run(&graph(dtype, shape, |x| x.mean(&[1])), &feeds, &options(set, 2, true));
@@ -218,7 +218,7 @@ fn infinities_and_nan_come_through() {
             for n in [71, 200, 2500] {
                 for (special, expected) in cases {
                     let shape = [1, n, inner];
-                    let feeds = IndexMap::from([("x".to_owned(), tensor(dtype, shape, &at(special, n, inner)))]);
+                    let feeds = OrderedMap::from([("x".to_owned(), tensor(dtype, shape, &at(special, n, inner)))]);
                     let g = Builder::new();
                     let x = g.input("x", dtype, shape);
                     let results = [x.sum(&[1]), x.reduce_max(&[1]), x.reduce_min(&[1]), x.product(&[1])];

@@ -4,8 +4,8 @@ use crate::common::running::{SETS, options, run, same};
 use crate::{Exact, unit};
 use foldgrad::autodiff::gradients;
 use foldgrad::exec::InstructionSet;
+use foldgrad::ir::OrderedMap;
 use foldgrad::{Builder, DType, Graph, Tensor};
-use indexmap::IndexMap;
 
 const EPS: f64 = 1e-3;
 
@@ -74,7 +74,7 @@ impl Case {
     }
 
     /// The largest errors, in units of what the values are made of.
-    fn check(&self, sets: &[InstructionSet], threads: &[usize]) -> IndexMap<&'static str, f64> {
+    fn check(&self, sets: &[InstructionSet], threads: &[usize]) -> OrderedMap<&'static str, f64> {
         let [outer, channels, inner] = self.shape;
         let shape = if inner == 1 { vec![outer, channels] } else { self.shape.to_vec() };
         let len = outer * channels * inner;
@@ -86,20 +86,20 @@ impl Case {
         let beta = fill(&|c| 0.1 * (c % 7) as f64, channels);
         let tensor =
             |values: &[f64], shape: &[usize]| Tensor::from_f64(self.dtype, shape, values.iter().copied()).unwrap();
-        let feeds = IndexMap::from([
+        let feeds = OrderedMap::from([
             ("x".to_owned(), tensor(&x, &shape)),
             ("dy".to_owned(), tensor(&dy, &shape)),
             ("gamma".to_owned(), tensor(&gamma, &[channels])),
             ("beta".to_owned(), tensor(&beta, &[channels])),
         ]);
         let graph = self.graph();
-        let mut most: IndexMap<&'static str, f64> = IndexMap::new();
+        let mut most: OrderedMap<&'static str, f64> = OrderedMap::new();
         for &set in sets {
             let alone = run(&graph, &feeds, &options(set, 1, false));
             for &threads in threads {
                 same(&format!("{self:?} {set:?}"), &alone, &run(&graph, &feeds, &options(set, threads, true))).unwrap();
             }
-            let found: IndexMap<&str, Vec<f64>> = alone.iter().map(|(name, t)| (name.as_str(), t.to_f64())).collect();
+            let found: OrderedMap<&str, Vec<f64>> = alone.iter().map(|(name, t)| (name.as_str(), t.to_f64())).collect();
             for c in 0..channels {
                 let [x, dy, y, dx] = [&x, &dy, &found["y"], &found["dx"]]
                     .map(|values| self.at(c).map(|at| values[at]).collect::<Vec<f64>>());
@@ -107,7 +107,7 @@ impl Case {
                 let u = unit(self.dtype);
                 let mut note = |name: &'static str, error: f64, scale: f64| {
                     let units = error / (scale * u);
-                    let most = most.entry(name).or_insert(0.0);
+                    let most = most.or_insert(name, 0.0);
                     *most = if units.is_nan() { f64::INFINITY } else { most.max(units) };
                 };
                 let largest = |values: &[f64]| values.iter().fold(0.0f64, |most, v| most.max(v.abs()));
@@ -143,12 +143,12 @@ impl Case {
 }
 
 fn for_all(shapes: &[[usize; 3]], places: &[(f64, f64)], sets: &[InstructionSet], threads: &[usize]) {
-    let mut worst: IndexMap<&'static str, f64> = IndexMap::new();
+    let mut worst: OrderedMap<&'static str, f64> = OrderedMap::new();
     for &shape in shapes {
         for &(mean, deviation) in places {
             for dtype in [DType::F32, DType::F64] {
                 for (name, units) in (Case { shape, mean, deviation, dtype }).check(sets, threads) {
-                    let worst = worst.entry(name).or_insert(0.0);
+                    let worst = worst.or_insert(name, 0.0);
                     *worst = worst.max(units);
                 }
             }
@@ -188,7 +188,7 @@ fn equal_values_have_themselves_as_mean_and_no_variance() {
                 let len = outer * channels * inner;
                 let shape = if inner == 1 { vec![outer, channels] } else { vec![outer, channels, inner] };
                 let full = |value: f64, shape: &[usize]| Tensor::full(dtype, shape.to_vec(), value);
-                let feeds = IndexMap::from([
+                let feeds = OrderedMap::from([
                     ("x".to_owned(), full(value, &shape)),
                     ("dy".to_owned(), full(0.0, &shape)),
                     ("gamma".to_owned(), full(1.7, &[channels])),
@@ -225,7 +225,7 @@ fn the_mean_of_equal_values_has_a_derivative_without_epsilon() {
             let len: usize = shape.iter().product();
             let is_equal = |at: usize| (at / inner).is_multiple_of(channels);
             let values = (0..len).map(|at| if is_equal(at) { 4.0 } else { wave(at) });
-            let feeds = IndexMap::from([
+            let feeds = OrderedMap::from([
                 ("x".to_owned(), Tensor::from_f64(dtype, shape.clone(), values).unwrap()),
                 ("gamma".to_owned(), Tensor::full(dtype, [channels], 1.5)),
                 ("beta".to_owned(), Tensor::full(dtype, [channels], 0.5)),

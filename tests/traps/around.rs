@@ -167,7 +167,7 @@ fn weights_that_do_not_fit_are_named() {
     net.output("y", net.norm("bn", net.dense("dense", net.x(&[4]), 4), 1));
     let (graph, weights) = net.finish();
     let mut missing = weights.clone();
-    missing.shift_remove("bn/var");
+    missing.remove("bn/var");
     let error = fold_weights(&graph, &missing).expect_err("a weight is missing").to_string();
     assert!(error.contains("`bn/var`") && error.contains("f32[4]"), "{error}");
     let mut other = weights.clone();

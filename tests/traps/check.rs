@@ -2,13 +2,12 @@
 
 use crate::common::{Magnitude, Random};
 use crate::net::Net;
-use foldgrad::ir::verify;
-use foldgrad::op::{Domain, Role};
+use foldgrad::ir::{OrderedMap, Role, Weights, verify};
+use foldgrad::op::Domain;
 use foldgrad::pass::{Outcome, Pipeline, Weighted, fold_weights};
 use foldgrad::reference::{Array, Number, interpret};
-use foldgrad::rewrite::{Weights, work};
+use foldgrad::rewrite::work;
 use foldgrad::{DType, Graph};
-use indexmap::IndexMap;
 
 /// A trap before and after, in one element type.
 pub struct Folded {
@@ -66,12 +65,12 @@ pub fn folded(before: Graph, weights: Weights) -> Folded {
     Folded { before, weights, outcome, folded }
 }
 
-type Feeds<S> = IndexMap<String, Array<S>>;
+type Feeds<S> = OrderedMap<String, Array<S>>;
 
 /// Random data of that batch size.
-pub fn data(graph: &Graph, batch: usize) -> IndexMap<String, (DType, Array<f64>)> {
+pub fn data(graph: &Graph, batch: usize) -> OrderedMap<String, (DType, Array<f64>)> {
     let mut random = Random(0x5EED + batch as u64);
-    let mut feeds = IndexMap::new();
+    let mut feeds = OrderedMap::new();
     for (name, id) in graph.inputs().filter(|&(_, id)| graph.as_input(id).is_some_and(|(_, role)| role == Role::Data)) {
         let ty = &graph.node(id).types()[0];
         let shape: Vec<usize> = ty.shape.iter().map(|dim| dim.known().unwrap_or(batch)).collect();
@@ -86,7 +85,7 @@ pub fn data(graph: &Graph, batch: usize) -> IndexMap<String, (DType, Array<f64>)
 }
 
 /// The inputs of a graph in another number type.
-pub fn feeds<S: Number>(data: &IndexMap<String, (DType, Array<f64>)>, weights: &Weights) -> Feeds<S> {
+pub fn feeds<S: Number>(data: &OrderedMap<String, (DType, Array<f64>)>, weights: &Weights) -> Feeds<S> {
     let data = data.iter().map(|(name, (dtype, array))| (name, array.to_tensor(*dtype).expect("an array is a tensor")));
     let all = data.chain(weights.iter().map(|(name, tensor)| (name, tensor.clone())));
     all.map(|(name, tensor)| (name.clone(), Array::from_tensor(&tensor))).collect()

@@ -1,10 +1,9 @@
 //! A builder of trap graphs that gives every weight a value as it declares it: a function of its name alone.
 
 use crate::common::Random;
-use foldgrad::ir::Shape;
-use foldgrad::op::{Domain, Role};
+use foldgrad::ir::{Role, Shape, Weights};
+use foldgrad::op::Domain;
 use foldgrad::reference::Array;
-use foldgrad::rewrite::Weights;
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
 use std::cell::RefCell;
 

@@ -19,7 +19,7 @@ fn two_layers_with_one_kernel() {
         assert!(
             kernels.len() == 2 && kernels[0] != kernels[1],
             "each layer has its own copy: {:?}",
-            folded.weights.keys()
+            folded.weights.keys().collect::<Vec<_>>()
         );
     }
 }

@@ -4,10 +4,10 @@ use crate::check::{close, count, data, feeds, values};
 use crate::common::Magnitude;
 use crate::net::{EPSILON, Net};
 use foldgrad::autodiff::gradients;
-use foldgrad::ir::verify;
+use foldgrad::ir::{Weights, verify};
 use foldgrad::pass::{Outcome, Pipeline};
 use foldgrad::reference::interpret;
-use foldgrad::rewrite::{Weights, work};
+use foldgrad::rewrite::work;
 use foldgrad::{DType, Expr, Graph};
 
 struct Trained {

@@ -3,10 +3,9 @@
 use super::{accepted, report};
 use foldgrad::DType::{F32, F64, I32};
 use foldgrad::exec::Executable;
-use foldgrad::ir::{self, Bindings, Symbol};
+use foldgrad::ir::{self, Bindings, OrderedMap, Symbol};
 use foldgrad::reference::{Array, interpret};
 use foldgrad::{Graph, Tensor};
-use indexmap::IndexMap;
 use insta::assert_snapshot;
 
 /// `y = x·w`, for a batch of `x`.
@@ -61,7 +60,7 @@ fn integers_in_the_place_of_floats() {
     assert_snapshot!(said, @"the input `x` is declared f32[batch,3], but fed with integers of shape [4, 3] (with batch = 4); feed that type, and one size for each symbol");
 }
 
-fn feeds<const N: usize>(named: [(&str, Tensor); N]) -> IndexMap<String, Array<f32>> {
+fn feeds<const N: usize>(named: [(&str, Tensor); N]) -> OrderedMap<String, Array<f32>> {
     named.iter().map(|(name, tensor)| ((*name).to_owned(), Array::from_tensor(tensor))).collect()
 }
 

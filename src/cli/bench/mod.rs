@@ -78,7 +78,7 @@ fn positive(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     if let Some(path) = &args.json {
-        super::train::check_target("--json", path)?;
+        super::check_target("--json", path)?;
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = match args.threads {

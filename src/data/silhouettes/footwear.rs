@@ -1,7 +1,7 @@
 //! Shoes, seen from the side, the toe on the left. All numbers are garment units.
 
 use super::canvas::{Canvas, Fabric, Shape, Side};
-use super::garments::{cloth, contrast};
+use super::cloth::{cloth, contrast};
 use super::random::Random;
 
 use Shape::{Convex, Ellipse, Limb, Line};

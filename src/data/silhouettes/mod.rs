@@ -13,6 +13,7 @@
 //! right, a network with hidden layers of 512 and 256 about 95 %. These figures say nothing about the real set.
 
 mod canvas;
+mod cloth;
 mod footwear;
 mod garments;
 mod random;

@@ -8,10 +8,9 @@
 mod originals;
 
 use super::onnx::{self, ExportOptions, OnnxError, Saved};
-use crate::ir::{Graph, parse};
+use crate::ir::{Graph, Weights, parse};
 use crate::pass::Folded;
 use crate::reference::EvalError;
-use crate::rewrite::Weights;
 use std::collections::BTreeMap;
 use std::path::Path;
 

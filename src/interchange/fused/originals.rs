@@ -6,10 +6,9 @@
 
 use super::FusedError;
 use crate::interchange::bytes::{self, elements};
-use crate::ir::{DType, Graph, Tensor, TensorData};
+use crate::ir::{DType, Graph, Tensor, TensorData, Weights};
 use crate::pass::evaluate_recipe;
 use crate::reference::EvalError;
-use crate::rewrite::Weights;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;

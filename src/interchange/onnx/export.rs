@@ -5,8 +5,7 @@ use super::OnnxError;
 use super::emit::{Emitter, element_of};
 use super::error::Unsupported;
 use super::proto::{Dimension, Extent, GraphProto, ShapeProto, TensorTypeProto, TypeProto, ValueInfo};
-use crate::interchange::safetensors::Weights;
-use crate::ir::{Bindings, Dim, Graph, NodeId, TensorType, Value};
+use crate::ir::{Bindings, Dim, Graph, NodeId, TensorType, Value, Weights};
 use crate::op::Role;
 use crate::op::onnx::{Held, Onnx, Refusal};
 use std::collections::{HashMap, HashSet};
@@ -76,7 +75,7 @@ fn check_weights(graph: &Graph, live: &[bool], weights: &Weights) -> Result<(Vec
             && weight.shape().len() == ty.rank()
             && ty.shape.iter().zip(weight.shape()).all(|(dim, &size)| match *dim {
                 Dim::Known(known) => known == size,
-                Dim::Symbol(symbol) => *bindings.entry(symbol).or_insert(size) == size,
+                Dim::Symbol(symbol) => *bindings.or_insert(symbol, size) == size,
             });
         if fits {
             stored.push(name.to_owned());

@@ -36,7 +36,6 @@ mod proto;
 mod read;
 mod write;
 
-pub use super::safetensors::Weights;
 pub use error::{OnnxError, Unsupported};
 pub use read::{Axis, OnnxFile, Other, Port, load};
 pub use write::{ExportOptions, Saved, save, to_bytes};

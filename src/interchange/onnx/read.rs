@@ -9,8 +9,7 @@ use super::error::LIMIT;
 use super::proto::{
     Entry, Extent, GraphOutline, ModelOutline, NodeOutline, OperatorSet, TensorProto, ValueInfo, element, tag,
 };
-use crate::ir::Tensor;
-use indexmap::IndexMap;
+use crate::ir::{OrderedMap, Tensor};
 use prost::bytes::Bytes;
 use prost::{DecodeError, Message};
 use std::collections::BTreeMap;
@@ -36,9 +35,9 @@ pub struct OnnxFile {
     /// Remarks by name.
     pub metadata: BTreeMap<String, String>,
     /// The initialisers of our element types, by name, in the file's order.
-    pub initializers: IndexMap<String, Tensor>,
+    pub initializers: OrderedMap<String, Tensor>,
     /// The initialisers of other element types, such as the 64-bit integers of shapes; their data is not read.
-    pub others: IndexMap<String, Other>,
+    pub others: OrderedMap<String, Other>,
     /// The graph's inputs; in files of old versions, initialisers are among them.
     pub inputs: Vec<Port>,
     /// The graph's outputs.

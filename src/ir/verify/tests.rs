@@ -47,7 +47,7 @@ const BREAKS: &[(&str, &[&str], Break)] = &[
         let id = find(g, "mul");
         redirect(g, id, 1, Value::first(id));
         // Its own stored type fits; a longer way round does not.
-        g.dag[index(id)].types[0] = TensorType::scalar(DType::F32);
+        g.dag[index(id)].types = [TensorType::scalar(DType::F32)].into();
     }),
     ("an operand is a later node", &["V1", "V4"], |g| {
         let (id, later) = (find(g, "dropout"), NodeId(g.len() as u32 - 1));
@@ -70,12 +70,13 @@ const BREAKS: &[(&str, &[&str], Break)] = &[
     }),
     ("a stored type is another", &["V4"], |g| {
         let last = NodeId(g.len() as u32 - 1);
-        g.dag[index(last)].types[0] = TensorType::new(DType::F64, [7]);
+        g.dag[index(last)].types = [TensorType::new(DType::F64, [7])].into();
         g.outputs.shift_remove("dx");
     }),
     ("a stored type is missing", &["V2", "V4"], |g| {
         let id = find(g, "batch_norm_train");
-        g.dag[index(id)].types.pop();
+        let types = &mut g.dag[index(id)].types;
+        *types = types[..types.len() - 1].iter().cloned().collect();
         g.updates.clear();
     }),
     ("an operand has a type that the op does not take", &["V4"], |g| {
@@ -219,7 +220,7 @@ fn a_report_shows_the_guilty_line() {
     let x = g.input("x", DType::F32, [2]);
     g.output("y", x.relu().exp());
     let mut graph = g.finish().unwrap();
-    graph.dag[NodeIndex::new(1)].types[0] = TensorType::new(DType::F32, [7]);
+    graph.dag[NodeIndex::new(1)].types = [TensorType::new(DType::F32, [7])].into();
     graph.outputs.insert("z".to_owned(), Value { node: NodeId(0), output: 4 });
     let report = verify(&graph).unwrap_err().to_string();
     let shown =

@@ -139,7 +139,7 @@ impl GemmMapCall {
         unsafe {
             let panel: *mut T = scratch.add(to_panel).cast();
             let packing: *mut T = scratch.add(to_panel + to_packing).cast();
-            let (inputs, outputs) = map::lists(map, memory, scratch.add(map.chunk_bytes()));
+            let (inputs, outputs) = map.lists(memory, scratch);
             let mut column = columns.start;
             while column < columns.end {
                 let end = blocks.map_or(column + width, |blocks| blocks.around(column).end);

@@ -1,8 +1,8 @@
 //! A fused element-wise program as a call.
 
-use super::memory::{list_bytes, lists};
+use super::memory::{MapMemory, Origin};
 use super::program::Native;
-use super::{MapMemory, run};
+use super::run;
 use crate::ir::DType;
 use crate::kernel::call::{
     BufferId, Call, Costs, Cut, Description, Memory, Pattern, Region, Share, Split, Splits, Touch, Work, Workspace,
@@ -153,8 +153,40 @@ impl MapCall {
     }
 
     /// Bytes of the chunks that the map works in.
-    pub(crate) fn chunk_bytes(&self) -> usize {
+    fn chunk_bytes(&self) -> usize {
         (self.inputs.len() + self.scratch) * CHUNK_BYTES
+    }
+
+    /// Bytes of the lists that lead to its inputs and outputs, which stand behind the chunks.
+    fn list_bytes(&self) -> usize {
+        self.inputs.len() * size_of::<Origin>() + self.outputs.len() * size_of::<*mut u8>()
+    }
+
+    /// Writes the lists that lead to its inputs and outputs behind the chunks in `scratch`.
+    ///
+    /// # Safety
+    /// `scratch` is aligned to cache lines and has what [`Call::scratch`] asks for; no one else uses it while the borrow
+    /// lasts.
+    pub(in crate::kernel) unsafe fn lists<'s>(
+        &self,
+        memory: &Memory<'_>,
+        scratch: *mut u8,
+    ) -> (&'s mut [Origin], &'s mut [*mut u8]) {
+        // SAFETY: the caller's; the second list begins where the first ends, which is aligned for pointers.
+        unsafe {
+            let origins: *mut Origin = scratch.add(self.chunk_bytes()).cast();
+            for (at, input) in self.inputs.iter().enumerate() {
+                let start: *const u8 = memory.at(input.buffer);
+                let start = start.wrapping_add(input.offset * input.dtype.size());
+                origins.add(at).write(Origin { start, first: 0 });
+            }
+            let outputs: *mut *mut u8 = origins.add(self.inputs.len()).cast();
+            for (at, output) in self.outputs.iter().enumerate() {
+                outputs.add(at).write(memory.at(output.buffer));
+            }
+            let inputs = std::slice::from_raw_parts_mut(origins, self.inputs.len());
+            (inputs, std::slice::from_raw_parts_mut(outputs, self.outputs.len()))
+        }
     }
 
     /// The text form.
@@ -185,7 +217,7 @@ impl Call for MapCall {
     }
 
     fn scratch(&self) -> usize {
-        self.chunk_bytes() + list_bytes(self)
+        self.chunk_bytes() + self.list_bytes()
     }
 
     fn describe(&self) -> Description {
@@ -199,7 +231,7 @@ impl Call for MapCall {
         let scratch = own.scratch;
         // SAFETY: the caller's; offsets lie within their buffers, and the lists behind the chunks.
         unsafe {
-            let (inputs, outputs) = lists(self, memory, scratch.add(self.chunk_bytes()));
+            let (inputs, outputs) = self.lists(memory, scratch);
             run(memory.level, self, &MapMemory { inputs, outputs, scratch }, share.stretches(self.len));
         }
     }

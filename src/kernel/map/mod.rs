@@ -6,7 +6,7 @@ mod native;
 mod program;
 
 pub(crate) use call::{CHUNK_BYTES, MapCall, MapInput, MapInstruction, MapOp, MapOutput, Slot, Then};
-pub(super) use memory::{MapMemory, Origin, lists};
+pub(super) use memory::{MapMemory, Origin};
 pub(crate) use program::{Native, Program};
 
 use super::call::Pattern;

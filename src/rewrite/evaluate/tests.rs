@@ -4,13 +4,13 @@
 mod common;
 
 use super::*;
+use crate::ir::OrderedMap;
 use crate::op::{Case, Domain};
 use crate::reference::{Dense, Dual, Fp, Number, interpret_all};
 use common::{Layout, Random, config, feeds_as, wholes};
-use indexmap::IndexMap;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
-type Feeds<S> = IndexMap<String, Array<S>>;
+type Feeds<S> = OrderedMap<String, Array<S>>;
 
 impl Exact for Dual {
     type Sum = Dual;

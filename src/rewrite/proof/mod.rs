@@ -24,11 +24,10 @@ mod tests;
 
 pub use unequal::{Difference, ProverError, Unequal, Which};
 
-use crate::ir::{Graph, Tensor, Value};
+use crate::ir::{Graph, Value, Weights};
 use crate::rewrite::evaluate::Evaluator;
 use compare::{compare, exactly, nearly, pairs, unequal};
 use formal::Formal;
-use indexmap::IndexMap;
 use point::{Drawn, Space};
 
 /// Two values, of the graph before and of the graph after a rewrite, that the rewrite says are equal.
@@ -94,7 +93,7 @@ impl Prover {
     /// # Errors
     /// When the inputs have more elements than can be held.
     pub fn new(first: &Graph) -> Result<Prover, ProverError> {
-        Prover::with_weights(first, &IndexMap::new())
+        Prover::with_weights(first, &Weights::new())
     }
 
     /// The same, with these values, by input name, where values are compared in f64. Names that `first` does not have
@@ -102,7 +101,7 @@ impl Prover {
     ///
     /// # Errors
     /// When a weight has another type than its input, or the inputs have more elements than can be held.
-    pub fn with_weights(first: &Graph, weights: &IndexMap<String, Tensor>) -> Result<Prover, ProverError> {
+    pub fn with_weights(first: &Graph, weights: &Weights) -> Result<Prover, ProverError> {
         let space = Space::new(first, weights)?;
         Ok(Prover { space, points: POINTS, samples: SAMPLES, exact: Vec::new(), sampled: Vec::new() })
     }

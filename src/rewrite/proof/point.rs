@@ -11,8 +11,8 @@
 
 use super::formal::Formal;
 use super::unequal::ProverError;
-use crate::ir::{Bindings, DType, Dim, Graph, Tensor, TensorType};
-use crate::op::{Op, Role};
+use crate::ir::{Bindings, DType, Dim, Graph, Role, TensorType, Weights};
+use crate::op::Op;
 use crate::random::Stream;
 use crate::reference::{Array, Dense, EvalError, Fp, MOST_ELEMENTS};
 use crate::rewrite::evaluate::{Evaluator, Exact};
@@ -66,7 +66,7 @@ impl Drawn for f64 {
 }
 
 impl Space {
-    pub(super) fn new(graph: &Graph, weights: &IndexMap<String, Tensor>) -> Result<Space, ProverError> {
+    pub(super) fn new(graph: &Graph, weights: &Weights) -> Result<Space, ProverError> {
         let bindings = sizes(graph);
         let mut room = MOST_ELEMENTS;
         let mut inputs = IndexMap::new();
@@ -128,8 +128,10 @@ fn sizes(graph: &Graph) -> Bindings {
     let mut next = [3, 2].into_iter().chain((5..).step_by(2));
     let mut bind = |dims: &[Dim]| {
         for dim in dims {
-            if let Dim::Symbol(symbol) = *dim {
-                bindings.entry(symbol).or_insert_with(|| next.next().unwrap_or(3));
+            if let Dim::Symbol(symbol) = *dim
+                && !bindings.contains_key(&symbol)
+            {
+                bindings.insert(symbol, next.next().unwrap_or(3));
             }
         }
     };

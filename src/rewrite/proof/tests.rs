@@ -1,7 +1,7 @@
 //! The prover passes what is equal, and names what is not.
 
 use super::*;
-use crate::ir::{Builder, DType, Expr, Shape};
+use crate::ir::{Builder, DType, Expr, Shape, Tensor};
 use std::time::Instant;
 
 /// Dense without bias, batch norm, ReLU, three times, and a dense layer with softmax.
@@ -220,7 +220,7 @@ fn the_sign_of_a_weight_decides_when_it_is_given() {
     let outside = small(|g, [x, _, s]| g.output("z", x.relu() * s.sqrt()));
     let inside = small(|g, [x, _, s]| g.output("z", (x * s.sqrt()).relu()));
     verdict(&outside, &inside, Equality::Sampled).unwrap();
-    let misfit = IndexMap::from([("y".to_owned(), Tensor::full(DType::F32, [3, 2], 1.0))]);
+    let misfit = Weights::from([("y".to_owned(), Tensor::full(DType::F32, [3, 2], 1.0))]);
     let error = Prover::with_weights(&outside, &misfit).unwrap_err();
     assert!(matches!(&error, ProverError::Weight { name, .. } if name == "y"), "{error}");
 }

@@ -1,8 +1,7 @@
 //! What a proof found wrong: which value, which element, and what it is before and after.
 
 use super::Equality;
-use crate::ir::{TensorType, Value};
-use crate::op::Role;
+use crate::ir::{Role, TensorType, Value};
 use crate::reference::EvalError;
 use std::fmt;
 

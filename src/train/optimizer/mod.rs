@@ -10,10 +10,9 @@ pub use clip::Clip;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 
-use crate::ir::{Builder, Code, DType, Diagnostic, Expr, Source, Tensor};
+use crate::ir::{Builder, Code, DType, Diagnostic, Expr, OrderedMap, Source, Tensor};
 use crate::nn::VariableSpec;
 use crate::reference::{Array, Dense, interpret};
-use indexmap::IndexMap;
 use std::fmt::Debug;
 use std::panic::Location;
 use std::sync::Arc;
@@ -136,9 +135,9 @@ pub struct Updates<'b> {
     /// This step's learning rate, after decay.
     pub learning_rate: Expr<'b>,
     /// The next value of each parameter, by name.
-    pub parameters: IndexMap<String, Expr<'b>>,
+    pub parameters: OrderedMap<String, Expr<'b>>,
     /// The gradients as the rule saw them, after clipping, by name.
-    pub gradients: IndexMap<String, Expr<'b>>,
+    pub gradients: OrderedMap<String, Expr<'b>>,
 }
 
 impl Optimizer {
@@ -177,7 +176,7 @@ impl Optimizer {
     pub fn update<'b>(
         &self,
         builder: &'b Builder,
-        parameters: &IndexMap<String, Expr<'b>>,
+        parameters: &OrderedMap<String, Expr<'b>>,
         gradients: &[Expr<'b>],
     ) -> Result<Updates<'b>, Diagnostic> {
         self.update_at(builder, parameters, gradients, Location::caller())
@@ -187,7 +186,7 @@ impl Optimizer {
     pub(super) fn update_at<'b>(
         &self,
         builder: &'b Builder,
-        parameters: &IndexMap<String, Expr<'b>>,
+        parameters: &OrderedMap<String, Expr<'b>>,
         gradients: &[Expr<'b>],
         at: &'static Location<'static>,
     ) -> Result<Updates<'b>, Diagnostic> {
@@ -209,7 +208,7 @@ impl Optimizer {
     fn write<'b>(
         &self,
         builder: &'b Builder,
-        parameters: &IndexMap<String, Expr<'b>>,
+        parameters: &OrderedMap<String, Expr<'b>>,
         gradients: &[Expr<'b>],
     ) -> Updates<'b> {
         let float = parameters.values().map(|parameter| parameter.dtype()).next().unwrap_or(DType::F32);
@@ -226,7 +225,7 @@ impl Optimizer {
             Some(clip) => clip.apply(gradients),
             None => gradients.to_vec(),
         };
-        let mut updates = Updates { learning_rate, parameters: IndexMap::new(), gradients: IndexMap::new() };
+        let mut updates = Updates { learning_rate, parameters: OrderedMap::new(), gradients: OrderedMap::new() };
         for ((name, &value), gradient) in parameters.iter().zip(gradients) {
             let ty = value.ty();
             let declare = |slot: &str| builder.state(&self.slot_name(name, slot), ty.dtype, ty.shape.clone());
@@ -242,8 +241,8 @@ impl Optimizer {
 
     /// What the optimiser's states start from, for the trainable ones of these variables: slots and counter at 0, and
     /// the learning rate.
-    pub fn initial_state(&self, variables: &[VariableSpec], float: DType) -> IndexMap<String, Tensor> {
-        let mut states = IndexMap::new();
+    pub fn initial_state(&self, variables: &[VariableSpec], float: DType) -> OrderedMap<String, Tensor> {
+        let mut states = OrderedMap::new();
         states.insert(self.learning_rate_name(), Tensor::full(float, [], self.learning_rate()));
         states.insert(self.iterations_name(), Tensor::scalar(0i32));
         for variable in variables.iter().filter(|variable| variable.is_trainable()) {

@@ -30,7 +30,7 @@ const ROUNDS: usize = 8;
 ///
 /// ```
 /// use foldgrad::op::Cotangent;
-/// use foldgrad::{Builder, DType, autodiff, pass};
+/// use foldgrad::{Builder, DType, autodiff, rewrite};
 /// let g = Builder::new();
 /// let x = g.input("x", DType::F64, ["batch", "4"]);
 /// let dy = g.input("dy", DType::F64, ["batch", "4"]);
@@ -45,9 +45,9 @@ const ROUNDS: usize = 8;
 ///     g.output(name, gradient.value().unwrap_or(x));
 /// }
 /// let graph = g.finish().map_err(|errors| errors.first().clone())?;
-/// let shared = pass::share_sums(&graph).map_err(|errors| errors.first().clone())?;
-/// assert!(pass::count_sums(&graph) > 4);
-/// assert_eq!(pass::count_sums(&shared), 4);
+/// let shared = rewrite::share_sums(&graph).map_err(|errors| errors.first().clone())?;
+/// assert!(rewrite::count_sums(&graph) > 4);
+/// assert_eq!(rewrite::count_sums(&shared), 4);
 /// # Ok::<(), foldgrad::Diagnostic>(())
 /// ```
 ///
