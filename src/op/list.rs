@@ -1,8 +1,8 @@
 //! THE list of ops, and what is made of it: a closed enum, so that equality, hashing and exhaustive matches come for free.
 
 use super::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Types, VjpCx,
 };
 use crate::ir::Expr;
 use crate::ops::*;
@@ -81,6 +81,13 @@ macro_rules! define_ops {
                 let mut cases = Vec::new();
                 $($(cases.extend($variant::cases());)+)*
                 cases
+            }
+
+            /// The edges of every op, in list order.
+            pub fn edges() -> Vec<Edge> {
+                let mut edges = Vec::new();
+                $($(edges.extend($variant::edges());)+)*
+                edges
             }
 
             /// See [`OpDef::name`].

@@ -2,8 +2,8 @@
 
 use crate::ir::{Expr, Shape};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
-    RowsCx, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
+    Rows, RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use smallvec::smallvec;
@@ -132,5 +132,9 @@ impl OpDef for Broadcast {
             case(&[1], &[0], &[0]),
             case(&[0, 2], &[0, 2], &[0, 1]),
         ]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

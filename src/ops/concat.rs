@@ -2,8 +2,8 @@
 
 use crate::ir::{Builder, Expr};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
-    Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -124,5 +124,9 @@ impl OpDef for Concat {
             Case::new(Concat { axis: 0 }, any(&[&[0, 3], &[2, 3]])),
             Case::new(Concat { axis: 0 }, [Sample::integers(&[2], 0, 5), Sample::integers(&[1], 0, 5)]),
         ]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

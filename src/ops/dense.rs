@@ -1,7 +1,7 @@
 //! The Dense layer's arithmetic: `x·W + b`.
 
 use crate::ir::{Expr, Shape};
-use crate::op::{AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
+use crate::op::{AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
 use smallvec::smallvec;
 
 /// `x·W + b` over the last axis of `x`; `W` is `[in, out]`, `b` is `[out]`.
@@ -69,5 +69,9 @@ impl OpDef for Dense {
             Case::new(Dense, [Sample::any(x), Sample::any(&[features, units]), Sample::any(&[units])])
         };
         vec![case(&[3, 5], 7), case(&[1, 4], 2), case(&[2, 3, 5], 4), case(&[0, 3], 2), case(&[5], 3)]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

@@ -1,7 +1,9 @@
 //! Dropout: each element is zeroed with probability `rate`, the rest scaled by `1/(1 − rate)`.
 
 use crate::ir::{DType, Expr, TensorType};
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
+};
 use crate::ops::RandomUniform;
 use smallvec::smallvec;
 
@@ -81,6 +83,10 @@ impl OpDef for Dropout {
             })
         };
         [0.0, 0.3].into_iter().flat_map(of).collect()
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 
     fn site(&self) -> Option<u32> {

@@ -1,7 +1,7 @@
 //! A named value from outside: data, a parameter, or state.
 
 use crate::ir::TensorType;
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Role, Rows, RowsCx, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Role, Rows, RowsCx, Types};
 use smallvec::smallvec;
 use std::sync::Arc;
 
@@ -66,6 +66,10 @@ impl OpDef for Input {
     }
 
     fn cases() -> Vec<Case> {
+        Vec::new()
+    }
+
+    fn edges() -> Vec<Edge> {
         Vec::new()
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::ir::{Builder, DType, Expr, Shape, TensorType};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 use smallvec::smallvec;
@@ -96,5 +96,9 @@ impl OpDef for Iota {
             .into_iter()
             .map(|(shape, axis, dtype)| Case::new(Iota { shape: Shape::from(shape), axis, dtype }, []))
             .collect()
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use smallvec::smallvec;
 
@@ -95,6 +95,16 @@ impl OpDef for Softmax {
     fn cases() -> Vec<Case> {
         cases(|axis| Softmax { axis })
     }
+
+    fn edges() -> Vec<Edge> {
+        let softmax = Edge::of("softmax", |x| x[0].softmax(0));
+        vec![
+            softmax.row(&[&[0.0, -INF]], &[1.0, 0.0], &[&[0.0, 0.0]]),
+            softmax.row(&[&[-INF, -INF]], &[NAN, NAN], &[&[NAN, NAN]]),
+            softmax.row(&[&[0.0, INF]], &[NAN, NAN], &[&[NAN, NAN]]),
+            softmax.row(&[&[0.0, NAN]], &[NAN, NAN], &[&[NAN, NAN]]),
+        ]
+    }
 }
 
 impl OpDef for LogSoftmax {
@@ -144,5 +154,15 @@ impl OpDef for LogSoftmax {
 
     fn cases() -> Vec<Case> {
         cases(|axis| LogSoftmax { axis })
+    }
+
+    fn edges() -> Vec<Edge> {
+        let log_softmax = Edge::of("log_softmax", |x| x[0].log_softmax(0));
+        vec![
+            log_softmax.row(&[&[0.0, -INF]], &[0.0, -INF], &[&[-1.0, 1.0]]),
+            log_softmax.row(&[&[-INF, -INF]], &[NAN, NAN], &[&[NAN, NAN]]),
+            log_softmax.row(&[&[0.0, INF]], &[NAN, NAN], &[&[NAN, NAN]]),
+            log_softmax.row(&[&[0.0, NAN]], &[NAN, NAN], &[&[NAN, NAN]]),
+        ]
     }
 }

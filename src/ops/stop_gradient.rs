@@ -2,8 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows, RowsCx,
-    Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
+    RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 use smallvec::smallvec;
@@ -57,5 +57,9 @@ impl OpDef for StopGradient {
 
     fn cases() -> Vec<Case> {
         vec![Case::new(StopGradient, [Sample::integers(&[3], 0, 9)]), Case::new(StopGradient, [Sample::mask(&[2, 2])])]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::ir::Expr;
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
-    RowsCx, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
+    Rows, RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use smallvec::smallvec;
@@ -104,5 +104,9 @@ impl OpDef for Transpose {
             case(&[], &[]),
             case(&[7, 1, 2, 3], &[3, 1, 0, 2]),
         ]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }
