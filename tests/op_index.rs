@@ -168,6 +168,20 @@ fn the_op_index_is_current() {
     );
 }
 
+/// Nothing else reads a file of `ops` that is in no list: it would not even be compiled.
+#[test]
+fn every_file_of_ops_is_in_the_list() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let read = |path: &str| std::fs::read_to_string(source.join(path)).expect("a source file");
+    let (list, shared) = (read("op/list.rs"), read("ops/mod.rs"));
+    for entry in std::fs::read_dir(source.join("ops")).expect("src/ops") {
+        let path = entry.expect("a readable entry").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let is_listed = list.contains(&format!(" {name} {{ ")) || shared.contains(&format!("mod {name};"));
+        assert!(is_listed || name == "mod", "src/ops/{name}.rs has no line in THE list, src/op/list.rs");
+    }
+}
+
 #[test]
 fn names_are_unique_words() {
     let names: Vec<&str> = Op::names().collect();

@@ -2,8 +2,8 @@
 
 use super::onnx::{Exported, Held, Onnx};
 use super::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Types, VjpCx,
 };
 use crate::ir::{Expr, TensorType};
 use crate::ops::*;
@@ -82,6 +82,13 @@ macro_rules! define_ops {
                 let mut cases = Vec::new();
                 $($(cases.extend($variant::cases());)+)*
                 cases
+            }
+
+            /// The edges of every op, in list order.
+            pub fn edges() -> Vec<Edge> {
+                let mut edges = Vec::new();
+                $($(edges.extend($variant::edges());)+)*
+                edges
             }
 
             /// See [`OpDef::name`].

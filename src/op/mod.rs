@@ -6,6 +6,7 @@
 mod attr;
 mod case;
 mod cx;
+mod edge;
 mod list;
 mod nature;
 pub mod onnx;
@@ -15,6 +16,8 @@ pub use attr::{Attr, AttrError, Attrs, Scalar};
 pub(crate) use case::SHAPES;
 pub use case::{Case, Domain, Sample};
 pub use cx::{Cotangent, EvalCx, InferCx, Mismatch, NoVjp, Types, VjpCx};
+pub use edge::Edge;
+pub(crate) use edge::{INF, NAN};
 pub use list::Op;
 pub(crate) use list::all_ops;
 pub use nature::{Function, Nature, Rearrangement};
@@ -109,6 +112,10 @@ pub trait OpDef: Clone + Debug + PartialEq + Eq + Hash + Into<Op> {
 
     /// Sample instances over the op's own domain, away from kinks, for the laws.
     fn cases() -> Vec<Case>;
+
+    /// What it gives at kinks, ties and poles, outside of its domain, and over NaN. An op of a family without an edge is a
+    /// polynomial, as are those that only move elements: its definition says all.
+    fn edges() -> Vec<Edge>;
 
     /// The number that keeps two random ops apart, for an op that draws random numbers.
     fn site(&self) -> Option<u32> {

@@ -6,9 +6,10 @@
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
+    Attr, AttrError, Attrs, Case, Domain, Edge, INF, InferCx, Mismatch, NAN, Nature, OpDef, Rows, RowsCx, Sample,
+    Scalar, Types,
 };
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI};
 
 /// SELU's α (Klambauer et al., "Self-normalizing neural networks", 2017).
 pub const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
@@ -120,7 +121,7 @@ fn sloped(e: &mut dyn Onnx, op: &str, slope: Option<Scalar>, operands: &[Held]) 
 macro_rules! activation {
     ($ty:ident, $name:literal, $about:literal, |$op:ident, $x:ident| $expand:expr,
      attrs $attrs:expr, parse |$from:ident| $parse:expr, instances $instances:expr, domain $domain:expr,
-     onnx $onnx:expr) => {
+     onnx $onnx:expr, edges $edges:expr) => {
         impl OpDef for $ty {
             const NAMES: &'static [&'static str] = &[$name];
 
@@ -172,34 +173,59 @@ macro_rules! activation {
                 let of = |op: $ty| shapes.map(|shape| Case::new(op, [Sample::float(shape, $domain)]));
                 $instances.into_iter().flat_map(of).collect()
             }
+
+            fn edges() -> Vec<Edge> {
+                $edges.into()
+            }
         }
     };
 }
 
+const ENDS: &[&[f64]] = &[&[-INF, 0.0, INF, NAN]];
 const KINKED: Domain = Domain::AwayFromZero(0.1, 2.0);
 const SMOOTH: Domain = Domain::Range(-3.0, 3.0);
 
-activation!(LeakyRelu, "leaky_relu", "x where x > 0, alpha·x elsewhere",
+activation! {
+    LeakyRelu, "leaky_relu", "x where x > 0, alpha·x elsewhere",
     |op, x| x.is_positive().select(*x, x * op.alpha.0),
     attrs |op| vec![("alpha", Attr::Float(op.alpha.0))],
     parse |attrs| Ok(LeakyRelu { alpha: Scalar(attrs.float("alpha")?) }),
     instances [LeakyRelu { alpha: Scalar(0.3) }], domain KINKED,
-    onnx |op| Some(("LeakyRelu", Some(op.alpha))));
+    onnx |op| Some(("LeakyRelu", Some(op.alpha))),
+    edges [
+        Edge::of("leaky_relu", |x| x[0].leaky_relu(0.25)).row(ENDS, &[-INF, 0.0, INF, NAN], &[&[0.25, 0.25, 1.0, 0.25]])
+            .elsewhere("1 at 0", "same")
+    ]
+}
 
-activation!(Elu, "elu", "x where x > 0, alpha·(eˣ − 1) elsewhere",
+activation! {
+    Elu, "elu", "x where x > 0, alpha·(eˣ − 1) elsewhere",
     |op, x| x.elu_of(op.alpha.0),
     attrs |op| vec![("alpha", Attr::Float(op.alpha.0))],
     parse |attrs| Ok(Elu { alpha: Scalar(attrs.float("alpha")?) }),
     instances [Elu { alpha: Scalar(0.7) }], domain KINKED,
-    onnx |op| Some(("Elu", Some(op.alpha))));
+    onnx |op| Some(("Elu", Some(op.alpha))),
+    edges [
+        Edge::of("elu", |x| x[0].elu(0.5)).row(ENDS, &[-0.5, 0.0, INF, NAN], &[&[0.0, 0.5, 1.0, NAN]])
+            .elsewhere("same", "1 over NaN")
+    ]
+}
 
-activation!(Selu, "selu", "λ·x where x > 0, λ·α·(eˣ − 1) elsewhere",
+activation! {
+    Selu, "selu", "λ·x where x > 0, λ·α·(eˣ − 1) elsewhere",
     |op, x| x.elu_of(SELU_ALPHA) * SELU_SCALE,
     attrs |_| Vec::new(), parse |_attrs| Ok(Selu),
     instances [Selu], domain KINKED,
-    onnx |_| Some(("Selu", None)));
+    onnx |_| Some(("Selu", None)),
+    edges [
+        Edge::of("selu", |x| x[0].selu())
+            .row(ENDS, &[-SELU_SCALE * SELU_ALPHA, 0.0, INF, NAN], &[&[0.0, SELU_SCALE * SELU_ALPHA, SELU_SCALE, NAN]])
+            .elsewhere("same", "1.05 over NaN")
+    ]
+}
 
-activation!(Gelu, "gelu", "x·Φ(x)",
+activation! {
+    Gelu, "gelu", "x·Φ(x)",
     |op, x| match op.form {
         GeluForm::Exact => x * ((x * FRAC_1_SQRT_2).erf() + 1.0) * 0.5,
         GeluForm::Tanh => {
@@ -211,19 +237,35 @@ activation!(Gelu, "gelu", "x·Φ(x)",
     parse |attrs| Ok(Gelu { form: attrs.word("form", &[("exact", GeluForm::Exact), ("tanh", GeluForm::Tanh)])? }),
     instances [Gelu { form: GeluForm::Exact }, Gelu { form: GeluForm::Tanh }], domain SMOOTH,
     // ONNX has GELU from opset 20 on; runtimes recognise this form of it.
-    onnx |_| None);
+    onnx |_| None,
+    edges [
+        Edge::of("gelu", |x| x[0].gelu(GeluForm::Exact)).row(ENDS, &[NAN, 0.0, INF, NAN], &[&[NAN, 0.5, NAN, NAN]]),
+        Edge::of("gelu", |x| x[0].gelu(GeluForm::Tanh)).how("by tanh")
+            .row(ENDS, &[NAN, 0.0, INF, NAN], &[&[NAN, 0.5, NAN, NAN]])
+    ]
+}
 
-activation!(Silu, "silu", "x·sigmoid(x)",
+activation! {
+    Silu, "silu", "x·sigmoid(x)",
     |op, x| x * x.sigmoid(),
     attrs |_| Vec::new(), parse |_attrs| Ok(Silu),
     instances [Silu], domain SMOOTH,
-    onnx |_| None);
+    onnx |_| None,
+    edges [
+        Edge::of("silu", |x| x[0].silu()).row(ENDS, &[NAN, 0.0, INF, NAN], &[&[NAN, 0.5, NAN, NAN]])
+    ]
+}
 
-activation!(Softplus, "softplus", "ln(1 + eˣ)",
+activation! {
+    Softplus, "softplus", "ln(1 + eˣ)",
     // max(x, 0) + ln(1 + e^−|x|) never overflows. Both parts follow the same branch at 0, so the sum is smooth there to
     // every order, which the slope 0 of |x| at 0 would spoil.
     |op, x| x.relu() + x.is_positive().select(-x, *x).exp().log1p(),
     attrs |_| Vec::new(), parse |_attrs| Ok(Softplus),
     instances [Softplus], domain KINKED,
     // ONNX defines `Softplus` by a formula that overflows, and some runtimes compute just that.
-    onnx |_| None);
+    onnx |_| None,
+    edges [
+        Edge::of("softplus", |x| x[0].softplus()).row(ENDS, &[0.0, LN_2, INF, NAN], &[&[0.0, 0.5, 1.0, NAN]])
+    ]
+}

@@ -3,8 +3,8 @@
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
-    Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows,
+    RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 
@@ -102,5 +102,13 @@ impl OpDef for ArgMax {
     fn cases() -> Vec<Case> {
         let case = |shape: &[usize], axis| Case::new(ArgMax { axis }, [Sample::float(shape, Domain::Distinct(0.1))]);
         vec![case(&[7], 0), case(&[3, 5], 1), case(&[3, 5], 0), case(&[0, 3], 1), case(&[1, 1], 0)]
+    }
+
+    fn edges() -> Vec<Edge> {
+        let arg_max = Edge::of("arg_max", |x| x[0].arg_max(0));
+        vec![
+            arg_max.row(&[&[1.0, 3.0, 3.0]], &[1.0], &[]).elsewhere("same", "any of them"),
+            arg_max.row(&[&[1.0, NAN, 3.0, NAN]], &[1.0], &[]),
+        ]
     }
 }

@@ -9,7 +9,7 @@ use super::batch_norm_train::batch_axes;
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, Refusal};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
+    Attr, AttrError, Attrs, Case, Domain, Edge, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
 };
 
 /// Operands: `x`, `γ`, the batch mean and variance that the forward op gave, and the cotangents of its three results.
@@ -118,5 +118,18 @@ impl OpDef for BatchNormGrad {
             )
         };
         vec![case(&[7, 3], 1), case(&[2, 3], 0), case(&[2, 3, 5], 1), case(&[1, 3], 1), case(&[5, 0], 1)]
+    }
+
+    fn edges() -> Vec<Edge> {
+        let dx = Edge::of("batch_norm_grad", |x| {
+            let column = |x: Expr<'_>| [x.shape()[0], 1.into()];
+            let (values, dy) = (x[0].reshape(column(x[0])), x[4].reshape(column(x[4])));
+            let op = BatchNormGrad { axis: 1, eps: Scalar(0.0) };
+            let results = x[0].builder().push_all(op.into(), &[values, x[1], x[2], x[3], dy, x[5], x[6]]);
+            results[0].reshape(x[0].shape())
+        });
+        const AT: &[&[f64]] = &[&[3.0; 4], &[2.0], &[3.0], &[0.0], &[1.0; 4], &[0.0], &[0.0]];
+        const ZEROS: &[&[f64]] = &[&[0.0; 4], &[0.0], &[0.0], &[0.0], &[0.0; 4], &[0.0], &[0.0]];
+        vec![dx.how("dx, ε = 0").row(AT, &[0.0; 4], ZEROS).seeded(0.0).elsewhere("—", "—")]
     }
 }

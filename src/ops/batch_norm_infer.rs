@@ -3,7 +3,8 @@
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Domain, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
+    Attr, AttrError, Attrs, Case, Domain, Edge, INF, InferCx, Mismatch, NAN, Nature, OpDef, Rows, RowsCx, Sample,
+    Scalar, Types,
 };
 
 /// The affine map that batch norm is once its statistics are fixed.
@@ -87,5 +88,17 @@ impl OpDef for BatchNormInfer {
             Case::new(op, [Sample::any(shape), vector(), vector(), vector(), var])
         };
         vec![case(&[7, 3], 1), case(&[2, 3], 0), case(&[2, 3, 5], 1), case(&[1, 1], 1), case(&[0, 3], 1)]
+    }
+
+    fn edges() -> Vec<Edge> {
+        vec![
+            Edge::of("batch_norm_infer", |x| {
+                let (one, zero) = (x[1].full_like(1.0), x[1].zeros_like());
+                x[0].reshape([1.into(), x[0].shape()[0]]).batch_norm_infer([one, zero, x[1], x[2]], 1, 0.0)
+            })
+            .how("ε = 0")
+            .row(&[&[1.0, 2.0], &[2.0, 2.0], &[0.0, 0.0]], &[-INF, NAN], &[&[INF, INF], &[-INF, -INF], &[INF, 0.0]])
+            .elsewhere("σ² NaN where x = μ", "—"),
+        ]
     }
 }

@@ -8,8 +8,8 @@ use super::BatchNormGrad;
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, Refusal};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
-    Scalar, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, Edge, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Scalar, Types, VjpCx,
 };
 
 /// Results: `y`, the batch mean `m`, the biased batch variance `v`.
@@ -135,4 +135,38 @@ impl OpDef for BatchNormTrain {
             case(&[5, 0], 1, 1e-3),
         ]
     }
+
+    fn edges() -> Vec<Edge> {
+        let batch_norm_train = Edge::of("batch_norm_train", |x| normed(x).y.reshape(x[0].shape())).how("ε = 0");
+        vec![
+            batch_norm_train
+                .row(
+                    &[&[3.0, 3.0, 3.0, 3.0], &[2.0], &[1.0]],
+                    &[NAN, NAN, NAN, NAN],
+                    &[&[0.0, 0.0, 0.0, 0.0], &[0.0], &[4.0]],
+                )
+                .elsewhere("NaN", "—"),
+            batch_norm_train
+                .row(
+                    &[&[3.0, 3.0, 3.0, 3.0], &[2.0], &[1.0]],
+                    &[NAN, NAN, NAN, NAN],
+                    &[&[0.0, 0.0, 0.0, 0.0], &[0.0], &[0.0]],
+                )
+                .seeded(0.0)
+                .elsewhere("NaN", "—"),
+            Edge::of("batch_norm_train", |x| normed(x).mean)
+                .how("its mean, ε = 0")
+                .row(&[&[3.0, 3.0, 3.0, 3.0], &[2.0], &[1.0]], &[3.0], &[&[0.25, 0.25, 0.25, 0.25], &[0.0], &[0.0]])
+                .elsewhere("same", "—"),
+            Edge::of("batch_norm_train", |x| normed(x).var)
+                .how("its variance, ε = 0")
+                .row(&[&[3.0, 3.0, 3.0, 3.0], &[2.0], &[1.0]], &[0.0], &[&[0.0, 0.0, 0.0, 0.0], &[0.0], &[0.0]])
+                .elsewhere("same", "—"),
+        ]
+    }
+}
+
+/// Batch norm over one channel without ε, of values, γ and β.
+fn normed<'b>(x: &[Expr<'b>]) -> BatchNormed<'b> {
+    x[0].reshape([x[0].shape()[0], 1.into()]).batch_norm_train(x[1], x[2], 1, 0.0)
 }

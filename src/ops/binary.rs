@@ -4,10 +4,11 @@ use super::edge::{infinite_at, zero_or_nan};
 use crate::ir::{DType, Expr, TensorType, ToExpr};
 use crate::op::onnx::{Exported, Held, Onnx, Refusal, exactly};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Domain, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
-    SHAPES, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, Function, INF, InferCx, Mismatch, NAN, Nature, NoVjp,
+    OpDef, Rows, RowsCx, SHAPES, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2, SQRT_2};
 
 macro_rules! binary_ops {
     ($(
@@ -75,6 +76,8 @@ fn chosen<'b>(won: Expr<'b>, tied: Expr<'b>, y: Expr<'b>, dy: Expr<'b>) -> Expr<
     won.select(dy, tied.select(dy * 0.5, zero_or_nan(y)))
 }
 
+const MIN: f64 = i32::MIN as f64;
+const MAX: f64 = i32::MAX as f64;
 const ANY: Domain = Domain::Range(-2.0, 2.0);
 const POLE: Domain = Domain::AwayFromZero(0.5, 2.0);
 
@@ -228,6 +231,147 @@ impl OpDef for Binary {
         };
         Binary::ALL.iter().flat_map(of).collect()
     }
+
+    fn edges() -> Vec<Edge> {
+        let div = Edge::of("div", |x| x[0] / x[1]);
+        let mut edges = vec![
+            Edge::of("add", |x| x[0] + x[1]).integers().row(&[&[MAX, MIN], &[1.0, -1.0]], &[MIN, MAX], &[]),
+            Edge::of("sub", |x| x[0] - x[1]).integers().row(&[&[MIN, 0.0], &[1.0, MIN]], &[MAX, MIN], &[]),
+            Edge::of("mul", |x| x[0] * x[1]).integers().row(&[&[MIN, 65536.0], &[-1.0, 65536.0]], &[MIN, 0.0], &[]),
+            div.row(
+                &[&[1.0, 0.0, -1.0, 1.0, INF, NAN], &[0.0, 0.0, 0.0, INF, INF, 1.0]],
+                &[INF, NAN, -INF, 0.0, NAN, NAN],
+                &[&[INF, INF, INF, 0.0, 0.0, 1.0], &[-INF, NAN, INF, 0.0, NAN, NAN]],
+            ),
+            div.row(&[&[1.0, 0.0], &[0.0, 0.0]], &[INF, NAN], &[&[NAN, NAN], &[NAN, NAN]]).seeded(0.0),
+            Edge::of("div", |x| x[0] / x[1])
+                .integers()
+                .row(&[&[MIN, 7.0, -7.0, 7.0, 0.0], &[-1.0, -2.0, 2.0, 0.0, 0.0]], &[MIN, -3.0, -3.0, 0.0, 0.0], &[])
+                .elsewhere("−1 over 0", "an error over 0"),
+            Edge::of("max", |x| x[0].max(x[1]))
+                .row(
+                    &[&[1.0, 1.0, 2.0, INF, NAN, 1.0, NAN], &[2.0, 1.0, 1.0, INF, 1.0, NAN, NAN]],
+                    &[2.0, 1.0, 2.0, INF, NAN, NAN, NAN],
+                    &[&[0.0, 0.5, 1.0, 0.5, NAN, NAN, NAN], &[1.0, 0.5, 0.0, 0.5, NAN, NAN, NAN]],
+                )
+                .elsewhere("0 over NaN", "1 and 1 over NaN"),
+            Edge::of("min", |x| x[0].min(x[1]))
+                .row(
+                    &[&[1.0, 1.0, 2.0, INF, NAN, 1.0, NAN], &[2.0, 1.0, 1.0, INF, 1.0, NAN, NAN]],
+                    &[1.0, 1.0, 1.0, INF, NAN, NAN, NAN],
+                    &[&[1.0, 0.5, 0.0, 0.5, NAN, NAN, NAN], &[0.0, 0.5, 1.0, 0.5, NAN, NAN, NAN]],
+                )
+                .elsewhere("0 over NaN", "1 and 1 over NaN"),
+        ];
+        edges.extend(powers());
+        edges
+    }
+}
+
+/// A power of each kind of base, by each kind of exponent.
+fn powers() -> Vec<Edge> {
+    const EXPONENTS: &[f64] = &[-INF, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, INF, NAN];
+    let pow = Edge::of("pow", |x| x[0].pow(x[1]));
+    vec![
+        pow.row(
+            &[&[-INF; 11], EXPONENTS],
+            &[0.0, 0.0, 0.0, 0.0, 1.0, INF, -INF, INF, -INF, INF, NAN],
+            &[
+                &[NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, -INF, INF, INF, NAN],
+                &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, NAN],
+            ],
+        )
+        .elsewhere("exponent NaN", "exponent NaN"),
+        pow.row(
+            &[&[-2.0; 11], EXPONENTS],
+            &[0.0, 0.25, -0.5, NAN, 1.0, NAN, -2.0, 4.0, -8.0, INF, NAN],
+            &[
+                &[NAN, 0.25, -0.25, NAN, 0.0, NAN, 1.0, -4.0, 12.0, INF, NAN],
+                &[0.0, 0.0, 0.0, NAN, 0.0, NAN, 0.0, 0.0, 0.0, 0.0, NAN],
+            ],
+        )
+        .elsewhere("exponent NaN", "exponent NaN"),
+        pow.row(
+            &[&[-1.0; 11], EXPONENTS],
+            &[1.0, 1.0, -1.0, NAN, 1.0, NAN, -1.0, 1.0, -1.0, 1.0, NAN],
+            &[
+                &[-INF, 2.0, -1.0, NAN, 0.0, NAN, 1.0, -2.0, 3.0, INF, NAN],
+                &[0.0, 0.0, 0.0, NAN, 0.0, NAN, 0.0, 0.0, 0.0, 0.0, NAN],
+            ],
+        )
+        .elsewhere("exponent NaN", "exponent NaN"),
+        pow.row(
+            &[&[-0.0; 11], EXPONENTS],
+            &[INF, INF, -INF, INF, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, NAN],
+            &[
+                &[-INF, INF, -INF, -INF, 0.0, INF, 1.0, 0.0, 0.0, NAN, NAN],
+                &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, NAN],
+            ],
+        )
+        .elsewhere("base NaN at 0⁰; exponent NaN below 0", "exponent −∞ or NaN below 0"),
+        pow.row(
+            &[&[0.0; 11], EXPONENTS],
+            &[INF, INF, INF, INF, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, NAN],
+            &[
+                &[-INF, -INF, -INF, -INF, 0.0, INF, 1.0, 0.0, 0.0, NAN, NAN],
+                &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, NAN],
+            ],
+        )
+        .elsewhere("base NaN at 0⁰; exponent NaN below 0", "exponent −∞ or NaN below 0"),
+        pow.row(&[&[1.0; 11], EXPONENTS], &[1.0; 11], &[EXPONENTS, &[0.0; 11]]),
+        pow.row(
+            &[&[2.0; 11], EXPONENTS],
+            &[0.0, 0.25, 0.5, FRAC_1_SQRT_2, 1.0, SQRT_2, 2.0, 4.0, 8.0, INF, NAN],
+            &[
+                &[NAN, -0.25, -0.25, -0.25 * FRAC_1_SQRT_2, 0.0, 0.5 * FRAC_1_SQRT_2, 1.0, 4.0, 12.0, INF, NAN],
+                &[
+                    0.0,
+                    0.25 * LN_2,
+                    0.5 * LN_2,
+                    FRAC_1_SQRT_2 * LN_2,
+                    LN_2,
+                    SQRT_2 * LN_2,
+                    2.0 * LN_2,
+                    4.0 * LN_2,
+                    8.0 * LN_2,
+                    INF,
+                    NAN,
+                ],
+            ],
+        ),
+        pow.row(
+            &[&[INF; 11], EXPONENTS],
+            &[0.0, 0.0, 0.0, 0.0, 1.0, INF, INF, INF, INF, INF, NAN],
+            &[
+                &[NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, INF, INF, INF, NAN],
+                &[NAN, NAN, NAN, NAN, INF, INF, INF, INF, INF, INF, NAN],
+            ],
+        ),
+        pow.row(
+            &[&[NAN; 11], EXPONENTS],
+            &[NAN, NAN, NAN, NAN, 1.0, NAN, NAN, NAN, NAN, NAN, NAN],
+            &[&[NAN, NAN, NAN, NAN, NAN, NAN, 1.0, NAN, NAN, NAN, NAN], &[NAN; 11]],
+        )
+        .elsewhere("same", "base 0 at exponent 0"),
+        pow.row(
+            &[&[0.0, 0.0, 0.0, 0.25], &[-1.0, 0.5, 0.0, 0.5]],
+            &[INF, 0.0, 1.0, 0.5],
+            &[&[0.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 0.0]],
+        )
+        .seeded(0.0)
+        .elsewhere("NaN at a pole", "NaN at a pole"),
+        Edge::of("pow", |x| x[0].pow(x[1]))
+            .integers()
+            .row(
+                &[
+                    &[3.0, -2.0, 0.0, 0.0, 2.0, 1.0, -1.0, -1.0, 0.0],
+                    &[40.0, 31.0, 0.0, 5.0, -1.0, -3.0, -3.0, -2.0, -1.0],
+                ],
+                &[689956897.0, MIN, 1.0, 0.0, 0.0, 1.0, -1.0, 1.0, 0.0],
+                &[],
+            )
+            .elsewhere("no rule below 0", "same"),
+    ]
 }
 
 /// In ONNX. Integer division is 0 by zero, and wraps where it overflows, as a division by 1 does; in runtimes either

@@ -3,8 +3,8 @@
 use crate::ir::{Dim, Expr, Shape, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
-    RowsCx, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
+    Rows, RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 
@@ -148,5 +148,9 @@ impl OpDef for Broadcast {
             case(&[1], &[0], &[0]),
             case(&[0, 2], &[0, 2], &[0, 1]),
         ]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

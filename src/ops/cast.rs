@@ -3,8 +3,8 @@
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
-    Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, Function, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef,
+    Rows, RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 
@@ -100,6 +100,24 @@ impl OpDef for Cast {
             Case::new(Cast { dtype: DType::F64 }, [Sample::mask(&[5])]),
             Case::new(Cast { dtype: DType::Bool }, [Sample::integers(&[5], -1, 2)]),
             Case::new(Cast { dtype: DType::I32 }, [Sample::mask(&[0, 2])]),
+        ]
+    }
+
+    fn edges() -> Vec<Edge> {
+        vec![
+            Edge::of("cast", |x| x[0].cast(DType::I32))
+                .how("to i32")
+                .row(
+                    &[&[2.9, -2.9, 1e10, -1e10, INF, -INF, NAN]],
+                    &[2.0, -2.0, 2147483647.0, -2147483648.0, 2147483647.0, -2147483648.0, 0.0],
+                    &[],
+                )
+                .elsewhere("same", "undefined out of range"),
+            Edge::of("cast", |x| x[0].cast(DType::Bool)).how("to bool").row(
+                &[&[0.0, -0.0, 0.5, NAN]],
+                &[0.0, 0.0, 1.0, 1.0],
+                &[],
+            ),
         ]
     }
 }

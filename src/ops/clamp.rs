@@ -5,8 +5,8 @@ use super::edge::zero_or_nan;
 use crate::ir::{Expr, TensorType, ToExpr};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Domain, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    AttrError, Attrs, Case, Cotangent, Domain, Edge, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 
 /// `x` kept between `low` and `high`, all of one type. Where `low > high` the result is `high`.
@@ -95,5 +95,33 @@ impl OpDef for Clamp {
                 })
             })
             .collect()
+    }
+
+    fn edges() -> Vec<Edge> {
+        let clamp = Edge::of("clamp", |x| x[0].clamp(x[1], x[2]));
+        vec![
+            clamp
+                .row(
+                    &[&[-2.0, -1.0, 0.0, 1.0, 2.0], &[-1.0; 5], &[1.0; 5]],
+                    &[-1.0, -1.0, 0.0, 1.0, 1.0],
+                    &[&[0.0, 0.0, 1.0, 0.0, 0.0], &[1.0, 1.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 1.0, 1.0]],
+                )
+                .elsewhere("`jnp.clip` ½ and ½ at a bound, `lax.clamp` 0 and 0", "1 and 0 at a bound"),
+            clamp
+                .row(
+                    &[
+                        &[0.0, 1.0, 0.0, NAN, 0.0, 0.0],
+                        &[1.0, 1.0, 0.0, -1.0, NAN, -1.0],
+                        &[-1.0, 1.0, 0.0, 1.0, 1.0, NAN],
+                    ],
+                    &[-1.0, 1.0, 0.0, NAN, NAN, NAN],
+                    &[
+                        &[0.0, 0.0, 0.0, NAN, NAN, NAN],
+                        &[0.0, 0.0, 0.0, NAN, NAN, NAN],
+                        &[1.0, 1.0, 1.0, NAN, NAN, NAN],
+                    ],
+                )
+                .elsewhere("0 over NaN", "0 over NaN"),
+        ]
     }
 }

@@ -4,8 +4,8 @@ use super::cast::cast;
 use crate::ir::{DType, Expr, TensorType, ToExpr};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, SHAPES,
-    Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Edge, EvalCx, Function, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows,
+    RowsCx, SHAPES, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 
@@ -149,5 +149,17 @@ impl OpDef for Compare {
             floats.chain([integers, masks])
         };
         Compare::ALL.iter().flat_map(of).collect()
+    }
+
+    fn edges() -> Vec<Edge> {
+        const AT: &[&[f64]] = &[&[1.0, 0.0, INF, NAN, NAN], &[1.0, -0.0, INF, 1.0, NAN]];
+        vec![
+            Edge::of("equal", |x| x[0].equal(x[1])).row(AT, &[1.0, 1.0, 1.0, 0.0, 0.0], &[]),
+            Edge::of("not_equal", |x| x[0].not_equal(x[1])).row(AT, &[0.0, 0.0, 0.0, 1.0, 1.0], &[]),
+            Edge::of("less", |x| x[0].less(x[1])).row(AT, &[0.0; 5], &[]),
+            Edge::of("less_equal", |x| x[0].less_equal(x[1])).row(AT, &[1.0, 1.0, 1.0, 0.0, 0.0], &[]),
+            Edge::of("greater", |x| x[0].greater(x[1])).row(AT, &[0.0; 5], &[]),
+            Edge::of("greater_equal", |x| x[0].greater_equal(x[1])).row(AT, &[1.0, 1.0, 1.0, 0.0, 0.0], &[]),
+        ]
     }
 }

@@ -3,8 +3,8 @@
 use crate::ir::{Literal, Tensor, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 
@@ -76,5 +76,9 @@ impl OpDef for Constant {
             Tensor::vector(vec![true, false]),
         ];
         tensors.into_iter().map(|tensor| Case::new(Constant::new(tensor), [])).collect()
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

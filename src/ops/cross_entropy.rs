@@ -1,10 +1,11 @@
 //! Softmax cross-entropy with integer labels: `−log softmax(logits)[label]`, one loss a row.
 
 use super::edge::undefined_at;
-use crate::ir::{DType, Expr, Shape, TensorType};
+use crate::ir::{DType, Expr, Shape, Tensor, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Edge, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
+    VjpCx,
 };
 
 /// `−log softmax(logits)[label]` over the last axis of `logits`; a label out of range gives NaN,
@@ -95,5 +96,20 @@ impl OpDef for SoftmaxCrossEntropy {
             Case::new(SoftmaxCrossEntropy, [Sample::any(shape), Sample::integers(rows, 0, classes[0] as i32)])
         };
         vec![case(&[5, 3]), case(&[7]), case(&[1, 1]), case(&[2, 3, 4]), case(&[0, 3])]
+    }
+
+    fn edges() -> Vec<Edge> {
+        fn loss<'b>(logits: Expr<'b>, label: i32) -> Expr<'b> {
+            logits.softmax_cross_entropy(logits.builder().constant(Tensor::scalar(label)))
+        }
+        let first = Edge::of("softmax_cross_entropy", |x| loss(x[0], 1)).how("label 1");
+        let beyond = Edge::of("softmax_cross_entropy", |x| loss(x[0], 2)).how("label 2");
+        let negative = Edge::of("softmax_cross_entropy", |x| loss(x[0], -1)).how("label −1");
+        vec![
+            first.row(&[&[0.0, -1000.0]], &[1000.0], &[&[1.0, -1.0]]),
+            beyond.row(&[&[0.0, 0.0]], &[NAN], &[&[NAN, NAN]]).elsewhere("0, 0", "an error"),
+            beyond.row(&[&[0.0, 0.0]], &[NAN], &[&[0.0, 0.0]]).seeded(0.0).elsewhere("same", "an error"),
+            negative.row(&[&[0.0, 0.0]], &[NAN], &[&[NAN, NAN]]).elsewhere("−1 counts from the end", "an error"),
+        ]
     }
 }

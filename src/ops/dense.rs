@@ -2,7 +2,7 @@
 
 use crate::ir::{Expr, Shape, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
-use crate::op::{AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
+use crate::op::{AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
 
 /// `x·W + b` over the last axis of `x`; `W` is `[in, out]`, `b` is `[out]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,5 +86,9 @@ impl OpDef for Dense {
             Case::new(Dense, [Sample::any(x), Sample::any(&[features, units]), Sample::any(&[units])])
         };
         vec![case(&[3, 5], 7), case(&[1, 4], 2), case(&[2, 3, 5], 4), case(&[0, 3], 2), case(&[5], 3)]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

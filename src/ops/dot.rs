@@ -3,8 +3,8 @@
 use crate::ir::{Dim, Expr, Shape, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, axes_of, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
-    Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 
@@ -237,6 +237,10 @@ impl OpDef for Dot {
             case(&[0, 3], &[3, 2], (&[1], &[0]), none),
             case(&[2, 0], &[0, 3], (&[1], &[0]), none),
         ]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }
 

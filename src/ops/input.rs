@@ -2,7 +2,7 @@
 
 use crate::ir::{Role, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx};
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Types};
 use std::sync::Arc;
 
 /// A graph input. Made with [`Builder::input`](crate::Builder::input), `parameter` or `state`.
@@ -70,6 +70,10 @@ impl OpDef for Input {
     }
 
     fn cases() -> Vec<Case> {
+        Vec::new()
+    }
+
+    fn edges() -> Vec<Edge> {
         Vec::new()
     }
 }

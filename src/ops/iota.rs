@@ -3,8 +3,8 @@
 use crate::ir::{Builder, DType, Dim, Expr, Shape, Tensor, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 
@@ -122,5 +122,9 @@ impl OpDef for Iota {
             .into_iter()
             .map(|(shape, axis, dtype)| Case::new(Iota { shape: Shape::from(shape), axis, dtype }, []))
             .collect()
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

@@ -1,9 +1,9 @@
 //! The arithmetic mean over axes: `Σx / N`.
 
-use super::reduce::over;
+use super::reduce::{over};
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
-use crate::op::{Attr, AttrError, Attrs, Case, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
+use crate::op::{Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, NAN, Nature, OpDef, Rows, RowsCx, Sample, Types};
 
 /// The mean over `axes`, which disappear from the shape; NaN over nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -101,5 +101,9 @@ impl OpDef for Mean {
             case(&[1, 3], &[0]),
             case(&[0, 3], &[1]),
         ]
+    }
+
+    fn edges() -> Vec<Edge> {
+        vec![Edge::of("mean", |x| x[0].mean(&[0])).row(&[&[]], &[NAN], &[&[]])]
     }
 }

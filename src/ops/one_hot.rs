@@ -3,8 +3,8 @@
 use crate::ir::{DType, Expr, Shape, Tensor, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
-    Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 
@@ -96,5 +96,13 @@ impl OpDef for OneHot {
             .into_iter()
             .map(|shape| Case::new(OneHot { depth: 4, dtype: DType::F64 }, [Sample::integers(shape, -1, 5)]))
             .collect()
+    }
+
+    fn edges() -> Vec<Edge> {
+        vec![
+            Edge::of("one_hot", |x| x[0].cast(DType::I32).one_hot(3, DType::F32))
+                .row(&[&[-1.0, 1.0, 3.0]], &[0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0], &[])
+                .elsewhere("same", "an error"),
+        ]
     }
 }

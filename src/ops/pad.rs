@@ -1,11 +1,11 @@
 //! Surrounding one axis with a value: `low` before, `high` after, `interior` between neighbours.
 
-use super::Slice;
+use super::{Slice};
 use crate::ir::{Dim, Expr, Shape, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, axes_of, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
-    Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 
@@ -149,6 +149,14 @@ impl OpDef for Pad {
             case(&[0, 3], 0, 2, 1, 1),
             case(&[1, 1], 1, 0, 0, 3),
         ]
+    }
+
+    fn edges() -> Vec<Edge> {
+        vec![Edge::of("pad", |x| x[0].pad(0, 1, 1, 1, x[1].reshape(Shape::scalar())) * x[2]).row(
+            &[&[7.0, 8.0], &[2.0], &[1.0, 1e8, -3.0, 1e8, 4.0]],
+            &[2.0, 700000000.0, -6.0, 800000000.0, 8.0],
+            &[&[100000000.0, 100000000.0], &[2.0], &[2.0, 7.0, 2.0, 8.0, 2.0]],
+        )]
     }
 }
 

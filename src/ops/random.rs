@@ -4,8 +4,8 @@
 use crate::ir::{Builder, DType, Expr, Shape, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, Refusal};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
-    Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use crate::random::{GAMMA, mix};
 use crate::reference::{Array, Dense, Number};
@@ -115,6 +115,10 @@ impl OpDef for RandomUniform {
                 Case::new(op, [Sample::integers(&[2], -1000, 1000)])
             })
             .collect()
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 
     fn site(&self) -> Option<u32> {

@@ -4,8 +4,8 @@ use super::edge::zero_or_nan;
 use crate::ir::{Dim, Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
-    Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef,
+    Rows, RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, index_of};
 
@@ -214,6 +214,27 @@ impl OpDef for Reduce {
         }
         cases.push(Case::new(Reduce { reduction: Reduction::Sum, axes: vec![0] }, [Sample::any(&[0, 3])]));
         cases
+    }
+
+    fn edges() -> Vec<Edge> {
+        let reduce_max = Edge::of("reduce_max", |x| x[0].reduce_max(&[0]));
+        let reduce_min = Edge::of("reduce_min", |x| x[0].reduce_min(&[0]));
+        let reduce_product = Edge::of("reduce_product", |x| x[0].product(&[0]));
+        vec![
+            Edge::of("reduce_sum", |x| x[0].sum(&[0])).row(&[&[]], &[0.0], &[&[]]),
+            reduce_max.row(&[&[]], &[-INF], &[&[]]).elsewhere("an error", "an error"),
+            reduce_max.row(&[&[1.0, 3.0, 3.0, 1.0]], &[3.0], &[&[0.0, 0.5, 0.5, 0.0]]),
+            reduce_max.row(&[&[INF, INF]], &[INF], &[&[0.5, 0.5]]),
+            reduce_max.row(&[&[1.0, NAN, 2.0]], &[NAN], &[&[NAN, NAN, NAN]]),
+            reduce_min.row(&[&[]], &[INF], &[&[]]).elsewhere("an error", "an error"),
+            reduce_min.row(&[&[1.0, 3.0, 3.0, 1.0]], &[1.0], &[&[0.5, 0.0, 0.0, 0.5]]),
+            reduce_min.row(&[&[INF, INF]], &[INF], &[&[0.5, 0.5]]),
+            reduce_min.row(&[&[1.0, NAN, 2.0]], &[NAN], &[&[NAN, NAN, NAN]]),
+            reduce_product.row(&[&[]], &[1.0], &[&[]]),
+            reduce_product.row(&[&[2.0, 0.0, 3.0]], &[0.0], &[&[0.0, 6.0, 0.0]]),
+            reduce_product.row(&[&[2.0, 0.0, 0.0]], &[0.0], &[&[0.0, 0.0, 0.0]]),
+            reduce_product.row(&[&[2.0, INF, 0.0]], &[NAN], &[&[NAN, 0.0, INF]]),
+        ]
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::ir::{Dim, Expr, Shape, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, axes_of, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
-    RowsCx, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
+    Rows, RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 
@@ -109,5 +109,9 @@ impl OpDef for Reshape {
             case(&[], &[1, 1]),
             case(&[0, 3], &[5, 0]),
         ]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

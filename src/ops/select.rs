@@ -3,8 +3,8 @@
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, SHAPES,
-    Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Edge, EvalCx, Function, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows,
+    RowsCx, SHAPES, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number};
 
@@ -92,5 +92,13 @@ impl OpDef for Select {
         let integers =
             Case::new(Select, [Sample::mask(&[6]), Sample::integers(&[6], 0, 9), Sample::integers(&[6], -9, 0)]);
         floats.chain([integers]).collect()
+    }
+
+    fn edges() -> Vec<Edge> {
+        vec![Edge::of("select", |x| x[0].greater(0.0).select(x[0], x[1])).row(
+            &[&[1.0, -1.0, NAN], &[NAN, 2.0, 3.0]],
+            &[1.0, 2.0, 3.0],
+            &[&[1.0, 0.0, 0.0], &[0.0, 1.0, 1.0]],
+        )]
     }
 }

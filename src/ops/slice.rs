@@ -3,8 +3,8 @@
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
-    RowsCx, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
+    Rows, RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, each_kind};
 use std::ops::Range;
@@ -141,5 +141,9 @@ impl OpDef for Slice {
             case(&[2, 3, 5], 2, 0..5, 1),
             case(&[0, 3], 1, 0..2, 1),
         ]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

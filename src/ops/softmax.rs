@@ -3,8 +3,8 @@
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 
 /// Exponentials along `axis`, scaled to sum to 1.
@@ -107,6 +107,16 @@ impl OpDef for Softmax {
     fn cases() -> Vec<Case> {
         cases(|axis| Softmax { axis })
     }
+
+    fn edges() -> Vec<Edge> {
+        let softmax = Edge::of("softmax", |x| x[0].softmax(0));
+        vec![
+            softmax.row(&[&[0.0, -INF]], &[1.0, 0.0], &[&[0.0, 0.0]]),
+            softmax.row(&[&[-INF, -INF]], &[NAN, NAN], &[&[NAN, NAN]]),
+            softmax.row(&[&[0.0, INF]], &[NAN, NAN], &[&[NAN, NAN]]),
+            softmax.row(&[&[0.0, NAN]], &[NAN, NAN], &[&[NAN, NAN]]),
+        ]
+    }
 }
 
 impl OpDef for LogSoftmax {
@@ -160,5 +170,15 @@ impl OpDef for LogSoftmax {
 
     fn cases() -> Vec<Case> {
         cases(|axis| LogSoftmax { axis })
+    }
+
+    fn edges() -> Vec<Edge> {
+        let log_softmax = Edge::of("log_softmax", |x| x[0].log_softmax(0));
+        vec![
+            log_softmax.row(&[&[0.0, -INF]], &[0.0, -INF], &[&[-1.0, 1.0]]),
+            log_softmax.row(&[&[-INF, -INF]], &[NAN, NAN], &[&[NAN, NAN]]),
+            log_softmax.row(&[&[0.0, INF]], &[NAN, NAN], &[&[NAN, NAN]]),
+            log_softmax.row(&[&[0.0, NAN]], &[NAN, NAN], &[&[NAN, NAN]]),
+        ]
     }
 }

@@ -3,8 +3,8 @@
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows, RowsCx,
-    Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement, Rows,
+    RowsCx, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 
@@ -62,5 +62,9 @@ impl OpDef for StopGradient {
 
     fn cases() -> Vec<Case> {
         vec![Case::new(StopGradient, [Sample::integers(&[3], 0, 9)]), Case::new(StopGradient, [Sample::mask(&[2, 2])])]
+    }
+
+    fn edges() -> Vec<Edge> {
+        Vec::new()
     }
 }

@@ -1,10 +1,10 @@
 //! Picking and placing along an axis: `y[…, i, …] = x[…, index[…, i, …], …]`, and its adjoint.
 
-use crate::ir::{DType, Dim, Expr, TensorType};
+use crate::ir::{DType, Dim, Expr, Tensor, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx, Sample,
-    Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Dense, Number, index_of};
 
@@ -150,6 +150,18 @@ impl OpDef for TakeAlongAxis {
             case(&[0, 3], &[0, 1], 1),
         ]
     }
+
+    fn edges() -> Vec<Edge> {
+        let take_along_axis = Edge::of("take_along_axis", |x| x[0].take_along_axis(constant(x[0], &[3, 0, -1]), 0));
+        vec![
+            take_along_axis
+                .row(&[&[5.0, 6.0, 7.0, 8.0]], &[8.0, 5.0, NAN], &[&[1.0, 0.0, 0.0, 1.0]])
+                .elsewhere("−1 counts from the end", "an error"),
+            take_along_axis
+                .row(&[&[5.0, 6.0, 7.0]], &[NAN, 5.0, NAN], &[&[1.0, 0.0, 0.0]])
+                .elsewhere("−1 counts from the end", "an error"),
+        ]
+    }
 }
 
 impl OpDef for ScatterAlongAxis {
@@ -241,4 +253,17 @@ impl OpDef for ScatterAlongAxis {
         };
         vec![case(&[5, 1], 1, 3), case(&[5, 4], 1, 3), case(&[2, 5], 0, 3), case(&[3], 0, 7), case(&[0, 1], 1, 2)]
     }
+
+    fn edges() -> Vec<Edge> {
+        vec![
+            Edge::of("scatter_along_axis", |x| x[0].scatter_along_axis(constant(x[0], &[2, 0, -1]), 0, 2))
+                .row(&[&[5.0, 6.0, 7.0]], &[6.0, 0.0], &[&[0.0, 1.0, 0.0]])
+                .elsewhere("−1 counts from the end", "an error"),
+        ]
+    }
+}
+
+/// Indices as a constant of the graph of `x`.
+fn constant<'b>(x: Expr<'b>, indices: &[i32]) -> Expr<'b> {
+    x.builder().constant(Tensor::vector(indices.to_vec()))
 }

@@ -4,8 +4,8 @@ use super::edge::{infinite_at, undefined_at};
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Domain, EvalCx, Function, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
-    SHAPES, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, Function, INF, InferCx, Mismatch, NAN, Nature, NoVjp,
+    OpDef, Rows, RowsCx, SHAPES, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 use std::f64::consts::FRAC_2_SQRT_PI;
@@ -185,6 +185,48 @@ impl OpDef for Unary {
     fn cases() -> Vec<Case> {
         let of = |&op: &Unary| SHAPES.iter().map(move |shape| Case::new(op, [Sample::float(shape, op.domain())]));
         Unary::ALL.iter().flat_map(of).collect()
+    }
+
+    fn edges() -> Vec<Edge> {
+        const ENDS: &[&[f64]] = &[&[-INF, 0.0, INF, NAN]];
+        let log = Edge::of("log", |x| x[0].log());
+        let log1p = Edge::of("log1p", |x| x[0].log1p());
+        let sqrt = Edge::of("sqrt", |x| x[0].sqrt());
+        let rsqrt = Edge::of("rsqrt", |x| x[0].rsqrt());
+        vec![
+            Edge::of("exp", |x| x[0].exp()).row(ENDS, &[0.0, 1.0, INF, NAN], &[&[0.0, 1.0, INF, NAN]]),
+            Edge::of("expm1", |x| x[0].expm1()).row(ENDS, &[-1.0, 0.0, INF, NAN], &[&[0.0, 1.0, INF, NAN]]),
+            log.row(&[&[-1.0, 0.0, INF, NAN]], &[NAN, -INF, INF, NAN], &[&[-1.0, INF, 0.0, NAN]]),
+            log.row(&[&[-1.0, 0.0, INF, NAN]], &[NAN, -INF, INF, NAN], &[&[0.0, 0.0, 0.0, NAN]])
+                .seeded(0.0)
+                .elsewhere("NaN at 0", "NaN at 0"),
+            log1p.row(&[&[-2.0, -1.0, INF, NAN]], &[NAN, -INF, INF, NAN], &[&[-1.0, INF, 0.0, NAN]]),
+            log1p
+                .row(&[&[-2.0, -1.0, INF, NAN]], &[NAN, -INF, INF, NAN], &[&[0.0, 0.0, 0.0, NAN]])
+                .seeded(0.0)
+                .elsewhere("NaN at −1", "NaN at −1"),
+            sqrt.row(&[&[-1.0, 0.0, INF, NAN]], &[NAN, 0.0, INF, NAN], &[&[NAN, INF, 0.0, NAN]]),
+            sqrt.row(&[&[-1.0, 0.0, INF, NAN]], &[NAN, 0.0, INF, NAN], &[&[0.0, 0.0, 0.0, 0.0]])
+                .seeded(0.0)
+                .elsewhere("NaN but at ∞", "NaN but at ∞"),
+            rsqrt.row(&[&[-1.0, 0.0, INF, NAN]], &[NAN, INF, 0.0, NAN], &[&[NAN, -INF, 0.0, NAN]]),
+            rsqrt
+                .row(&[&[-1.0, 0.0, INF, NAN]], &[NAN, INF, 0.0, NAN], &[&[0.0, 0.0, 0.0, 0.0]])
+                .seeded(0.0)
+                .elsewhere("NaN but at ∞", "NaN but at ∞"),
+            Edge::of("tanh", |x| x[0].tanh()).row(&[&[-INF, INF, NAN]], &[-1.0, 1.0, NAN], &[&[0.0, 0.0, NAN]]),
+            Edge::of("sigmoid", |x| x[0].sigmoid()).row(&[&[-INF, INF, NAN]], &[0.0, 1.0, NAN], &[&[0.0, 0.0, NAN]]),
+            Edge::of("erf", |x| x[0].erf()).row(&[&[-INF, INF, NAN]], &[-1.0, 1.0, NAN], &[&[0.0, 0.0, NAN]]),
+            Edge::of("sin", |x| x[0].sin()).row(&[&[-INF, INF, NAN]], &[NAN, NAN, NAN], &[&[NAN, NAN, NAN]]),
+            Edge::of("cos", |x| x[0].cos()).row(&[&[-INF, INF, NAN]], &[NAN, NAN, NAN], &[&[NAN, NAN, NAN]]),
+            Edge::of("abs", |x| x[0].abs())
+                .row(ENDS, &[INF, 0.0, INF, NAN], &[&[-1.0, 0.0, 1.0, NAN]])
+                .elsewhere("1 at 0, −1 over NaN", "0 at 0"),
+            Edge::of("sign", |x| x[0].sign()).row(ENDS, &[-1.0, 0.0, 1.0, NAN], &[&[0.0, 0.0, 0.0, 0.0]]),
+            Edge::of("relu", |x| x[0].relu())
+                .row(ENDS, &[0.0, 0.0, INF, NAN], &[&[0.0, 0.0, 1.0, 0.0]])
+                .elsewhere("same", "1 over NaN"),
+        ]
     }
 }
 

@@ -12,5 +12,6 @@ mod limits;
 mod nature;
 mod numbers;
 mod points;
+mod regular;
 mod sweep;
 mod types;
