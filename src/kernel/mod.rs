@@ -38,9 +38,10 @@ use crate::op::Op;
 /// Bytes of a cache line: what memory that kernels work on is aligned to.
 pub(crate) const LINE: usize = 64;
 
+/// From THE list of ops: the files of the kernels that ops name, and one enum of all calls.
 macro_rules! kernels {
-    ($($op:ident by $variant:ident($file:ident::$call:ident);)*) => {
-        $(mod $file;)*
+    ($($file:ident { $($op:ident $(by $kernel:ident($code:ident::$call:ident))?),+ },)*) => {
+        $($($(mod $code;)?)+)*
 
         /// A call of any kernel: those that ops are computed by, and those that the planner makes.
         #[derive(Debug)]
@@ -51,48 +52,37 @@ macro_rules! kernels {
             GemmMap(GemmMapCall),
             /// The largest magnitude of a buffer.
             Measure(MeasureCall),
-            $(#[doc = concat!("See [`", stringify!($call), "`]($file::", stringify!($call), ").")] $variant($file::$call),)*
+            $($($(#[doc = concat!("See `", stringify!($call), "`.")] $kernel($code::$call),)?)+)*
         }
 
         macro_rules! each {
-            ($kernel:expr, $inner:ident => $body:expr) => {
-                match $kernel {
+            ($of:expr, $inner:ident => $body:expr) => {
+                match $of {
                     Kernel::Map($inner) => $body,
                     Kernel::GemmMap($inner) => $body,
                     Kernel::Measure($inner) => $body,
-                    $(Kernel::$variant($inner) => $body,)*
+                    $($($(Kernel::$kernel($inner) => $body,)?)+)*
                 }
             };
         }
 
-        impl From<MapCall> for Kernel {
-            fn from(call: MapCall) -> Kernel {
-                Kernel::Map(call)
+        $($($(impl From<$code::$call> for Kernel {
+            fn from(call: $code::$call) -> Kernel {
+                Kernel::$kernel(call)
             }
-        }
-
-        impl From<MeasureCall> for Kernel {
-            fn from(call: MeasureCall) -> Kernel {
-                Kernel::Measure(call)
-            }
-        }
-
-        $(impl From<$file::$call> for Kernel {
-            fn from(call: $file::$call) -> Kernel {
-                Kernel::$variant(call)
-            }
-        })*
+        })?)+)*
 
         #[cfg(test)]
         impl Kernel {
-            pub(crate) const NAMES: &[&str] = &["Map", "GemmMap", "Measure", $(stringify!($variant)),*];
+            pub(crate) const NAMES: &[&str] =
+                &["Map", "GemmMap", "Measure", $($($(stringify!($kernel),)?)+)*];
 
             pub(crate) fn name(&self) -> &'static str {
                 match self {
                     Kernel::Map(_) => "Map",
                     Kernel::GemmMap(_) => "GemmMap",
                     Kernel::Measure(_) => "Measure",
-                    $(Kernel::$variant(_) => stringify!($variant),)*
+                    $($($(Kernel::$kernel(_) => stringify!($kernel),)?)+)*
                 }
             }
         }
@@ -100,25 +90,28 @@ macro_rules! kernels {
         /// How an op becomes calls, if a kernel of its own computes it.
         pub(crate) fn lowers(op: &Op) -> Option<&dyn Lower> {
             match op {
-                $(Op::$op(op) => Some(op),)*
+                $($($(Op::$op(op) => computed_by::<$code::$call>(op),)?)+)*
                 _ => None,
             }
         }
     };
 }
+crate::op::all_ops!(kernels);
 
-kernels! {
-    RandomUniform by Random(random::RandomCall);
-    Pad by Fill(fill::FillCall);
-    Concat by Copy(copy::CopyCall);
-    Reduce by Reduce(reduce::ReduceCall);
-    ArgMax by ArgMax(arg_max::ArgMaxCall);
-    Dot by Gemm(gemm::GemmCall);
-    OneHot by OneHot(one_hot::OneHotCall);
-    TakeAlongAxis by Take(take::TakeCall);
-    ScatterAlongAxis by Scatter(scatter::ScatterCall);
-    BatchNormTrain by BatchNormTrain(batch_norm_train::BatchNormTrainCall);
-    BatchNormGrad by BatchNormGrad(batch_norm_grad::BatchNormGradCall);
+fn computed_by<C: Into<Kernel>>(op: &dyn Lower) -> Option<&dyn Lower> {
+    Some(op)
+}
+
+impl From<MapCall> for Kernel {
+    fn from(call: MapCall) -> Kernel {
+        Kernel::Map(call)
+    }
+}
+
+impl From<MeasureCall> for Kernel {
+    fn from(call: MeasureCall) -> Kernel {
+        Kernel::Measure(call)
+    }
 }
 
 impl Call for Kernel {

@@ -9,7 +9,8 @@ use crate::ir::{Expr, TensorType};
 use crate::ops::*;
 use crate::reference::{Array, Number};
 
-/// Hands the list to a macro. A line is a file of [`ops`](crate::ops), and the ops that it defines.
+/// Hands the list to a macro. A line is a file of [`ops`](crate::ops), and the ops that it defines; and for an op that a kernel
+/// of its own computes, the name of the kernel, its file in `kernel`, and its call.
 macro_rules! all_ops {
     ($then:ident) => {
         $then! {
@@ -17,7 +18,7 @@ macro_rules! all_ops {
             constant { Constant },
             size { Size },
             iota { Iota },
-            random { RandomUniform },
+            random { RandomUniform by Random(random::RandomCall) },
             unary { Unary },
             binary { Binary },
             compare { Compare },
@@ -29,21 +30,24 @@ macro_rules! all_ops {
             reshape { Reshape },
             transpose { Transpose },
             slice { Slice },
-            pad { Pad },
-            concat { Concat },
-            reduce { Reduce },
+            pad { Pad by Fill(fill::FillCall) },
+            concat { Concat by Copy(copy::CopyCall) },
+            reduce { Reduce by Reduce(reduce::ReduceCall) },
             mean { Mean },
-            arg_max { ArgMax },
-            dot { Dot },
+            arg_max { ArgMax by ArgMax(arg_max::ArgMaxCall) },
+            dot { Dot by Gemm(gemm::GemmCall) },
             dense { Dense },
-            one_hot { OneHot },
-            take_along_axis { TakeAlongAxis, ScatterAlongAxis },
+            one_hot { OneHot by OneHot(one_hot::OneHotCall) },
+            take_along_axis {
+                TakeAlongAxis by Take(take::TakeCall),
+                ScatterAlongAxis by Scatter(scatter::ScatterCall)
+            },
             activation { LeakyRelu, Elu, Selu, Gelu, Silu, Softplus },
             softmax { Softmax, LogSoftmax },
             cross_entropy { SoftmaxCrossEntropy },
             dropout { Dropout },
-            batch_norm_train { BatchNormTrain },
-            batch_norm_grad { BatchNormGrad },
+            batch_norm_train { BatchNormTrain by BatchNormTrain(batch_norm_train::BatchNormTrainCall) },
+            batch_norm_grad { BatchNormGrad by BatchNormGrad(batch_norm_grad::BatchNormGradCall) },
             batch_norm_infer { BatchNormInfer },
         }
     };
@@ -51,7 +55,7 @@ macro_rules! all_ops {
 pub(crate) use all_ops;
 
 macro_rules! define_ops {
-    ($($file:ident { $($variant:ident),+ },)*) => {
+    ($($file:ident { $($variant:ident $(by $kernel:ident($code:ident::$call:ident))?),+ },)*) => {
         /// Any op.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[allow(missing_docs)]

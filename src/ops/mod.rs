@@ -4,6 +4,8 @@ mod edge;
 mod norm;
 
 macro_rules! declare_files {
-    ($($file:ident { $($op:ident),+ },)*) => { $(mod $file; pub use $file::*;)* };
+    ($($file:ident { $($op:ident $(by $kernel:ident($code:ident::$call:ident))?),+ },)*) => {
+        $(mod $file; pub use $file::*;)*
+    };
 }
 crate::op::all_ops!(declare_files);
