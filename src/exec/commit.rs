@@ -12,7 +12,7 @@ use crate::plan::{Buffer, Plan, Step, Storage};
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Outcome {
+pub(super) enum Verdict {
     /// To its end.
     Passed,
     /// To the line, where something was NaN or infinite.
@@ -35,7 +35,7 @@ pub(super) struct Bounds {
 }
 
 /// What is known at the line.
-pub(super) struct Line<'a> {
+pub(super) struct AtLine<'a> {
     pub plan: &'a Plan,
     pub notes: &'a Notes,
     /// The states before the line.
@@ -64,8 +64,8 @@ impl Bounds {
     }
 
     /// Bounds everything behind the line. `glance` looks at a small buffer.
-    pub fn prove(&mut self, line: &Line<'_>, glance: impl Fn(BufferId) -> Range) -> Outcome {
-        let Line { plan, notes, states } = *line;
+    pub fn prove(&mut self, line: &AtLine<'_>, glance: impl Fn(BufferId) -> Range) -> Verdict {
+        let AtLine { plan, notes, states } = *line;
         for (slot, &buffer) in plan.watch.measured.iter().enumerate() {
             // A bound of magnitudes may be infinite where they are not.
             let noted = Range::around_zero(notes.largest(slot));
@@ -78,7 +78,7 @@ impl Bounds {
             if self.buffers[buffer].if_finite().is_none() {
                 let reads = |step: &Step| step.call.reads().contains(&buffer);
                 self.guilty = plan.steps[plan.commit..].iter().position(reads).map(|at| plan.commit + at);
-                return Outcome::NotFinite;
+                return Verdict::NotFinite;
             }
         }
         self.states.copy_from_slice(states);
@@ -88,7 +88,7 @@ impl Bounds {
             }
         }
         let is_proved = plan.steps[plan.commit..].iter().all(|step| self.step(plan, &step.call).is_some());
-        if is_proved { Outcome::Passed } else { Outcome::Unproved }
+        if is_proved { Verdict::Passed } else { Verdict::Unproved }
     }
 
     /// Bounds what a step writes; `None` if that is not proved to be finite.

@@ -7,7 +7,7 @@ mod shared;
 
 use super::arena::Arena;
 use super::error::{RunError, check};
-use super::held::{Held, data_pointer, data_pointer_mut};
+use super::held::{HeldStates, data_pointer, data_pointer_mut};
 use super::range::Range;
 use super::stopped::Stopped;
 use super::worker::Workers;
@@ -62,7 +62,7 @@ pub struct Executable {
     knows_states: bool,
     // The states before a commit that may have to be taken back.
     copy: Vec<u8>,
-    held: Option<Held>,
+    held: Option<HeldStates>,
     // The first state that a run writes.
     updated: Option<usize>,
     left: Left,
@@ -98,7 +98,7 @@ impl Executable {
         let mut arena = Arena::new(bytes).ok_or(PlanError::OutOfMemory { bytes })?;
         let bytes = plan.scratch_bytes * plan.threads;
         let workers = Workers::new(&plan).ok_or(PlanError::OutOfMemory { bytes })?;
-        let mut held = if options.holds_state { Some(Held::new(&plan)?) } else { None };
+        let mut held = if options.holds_state { Some(HeldStates::new(&plan)?) } else { None };
         let start = arena.start();
         // Feeds, and states that are not held, are set at each run.
         let nowhere: *mut u8 = std::ptr::NonNull::<u64>::dangling().as_ptr().cast();

@@ -7,15 +7,15 @@ use crate::plan::{Plan, PlanError};
 
 /// Memory for every state of a plan.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldStates {
     arena: Arena,
     offsets: Vec<usize>,
 }
 
-impl Held {
+impl HeldStates {
     /// # Errors
     /// A system that has no such memory.
-    pub fn new(plan: &Plan) -> Result<Held, PlanError> {
+    pub fn new(plan: &Plan) -> Result<HeldStates, PlanError> {
         let mut end = 0usize;
         let mut offsets = Vec::with_capacity(plan.states().len());
         for port in plan.states() {
@@ -24,7 +24,7 @@ impl Held {
             end += bytes.next_multiple_of(LINE);
         }
         let arena = Arena::new(end).ok_or(PlanError::OutOfMemory { bytes: end })?;
-        Ok(Held { arena, offsets })
+        Ok(HeldStates { arena, offsets })
     }
 
     /// Where a state lies.
@@ -36,7 +36,7 @@ impl Held {
     /// Copies row-major tensors in.
     ///
     /// # Safety
-    /// The plan is that of [`Held::new`], and the tensors have the types of its states.
+    /// The plan is that of [`HeldStates::new`], and the tensors have the types of its states.
     pub unsafe fn load(&mut self, plan: &Plan, states: &[Tensor]) {
         for (index, tensor) in states.iter().enumerate() {
             let from = data_pointer(tensor.data());
@@ -50,7 +50,7 @@ impl Held {
     /// Copies the states out into row-major tensors.
     ///
     /// # Safety
-    /// As [`Held::load`].
+    /// As [`HeldStates::load`].
     pub unsafe fn store(&mut self, plan: &Plan, states: &mut [Tensor]) {
         for (index, tensor) in states.iter_mut().enumerate() {
             let (len, size) = (tensor.len(), tensor.dtype().size());

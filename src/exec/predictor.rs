@@ -162,8 +162,8 @@ pub struct Predictor {
     graph: Graph,
     // In the order of every plan's states.
     weights: Vec<Tensor>,
-    inputs: Vec<Slot>,
-    outputs: Vec<Slot>,
+    inputs: Vec<Declared>,
+    outputs: Vec<Declared>,
     batch: Dim,
     // Whether a batch may be computed in blocks.
     in_blocks: bool,
@@ -175,12 +175,12 @@ pub struct Predictor {
 
 /// A data input or an output as it was declared.
 #[derive(Debug)]
-struct Slot {
+struct Declared {
     name: String,
     ty: TensorType,
 }
 
-impl Slot {
+impl Declared {
     /// A tensor of zeros for so many rows.
     fn zeros(&self, rows: usize) -> Result<Tensor, PlanError> {
         let shape: Vec<usize> = self.ty.shape.iter().map(|dim| dim.known().unwrap_or(rows)).collect();
@@ -204,11 +204,11 @@ impl Predictor {
         options: &Options,
     ) -> Result<Predictor, PredictError> {
         let is_data = |id| graph.as_input(id).is_some_and(|(_, role)| role == Role::Data);
-        let slot = |(name, ty): (&str, &TensorType)| Slot { name: name.to_owned(), ty: ty.clone() };
+        let port = |(name, ty): (&str, &TensorType)| Declared { name: name.to_owned(), ty: ty.clone() };
         let (data, states): (Vec<_>, Vec<_>) = graph.inputs().partition(|&(_, id)| is_data(id));
         let ty = |&(name, id): &(_, NodeId)| (name, &graph.node(id).types()[0]);
-        let inputs: Vec<Slot> = data.iter().map(ty).map(slot).collect();
-        let outputs: Vec<Slot> = graph.outputs().map(|(name, value)| slot((name, graph.ty(value)))).collect();
+        let inputs: Vec<Declared> = data.iter().map(ty).map(port).collect();
+        let outputs: Vec<Declared> = graph.outputs().map(|(name, value)| port((name, graph.ty(value)))).collect();
         let batch = batch_of(&inputs)?;
         let mut given: IndexMap<String, Tensor> = weights.into_iter().collect();
         let mut values = Vec::with_capacity(states.len());
@@ -267,7 +267,7 @@ impl Predictor {
     pub fn predict(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, PredictError> {
         let rows = self.check_inputs(inputs)?;
         let mut outputs =
-            self.outputs.iter().map(|slot| slot.zeros(rows)).collect::<Result<Vec<Tensor>, PlanError>>()?;
+            self.outputs.iter().map(|port| port.zeros(rows)).collect::<Result<Vec<Tensor>, PlanError>>()?;
         self.fill(inputs, &mut outputs, rows)?;
         self.check_finite(&outputs, rows)?;
         Ok(outputs)
@@ -280,18 +280,18 @@ impl Predictor {
     pub fn predict_into(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) -> Result<(), PredictError> {
         let rows = self.check_inputs(inputs)?;
         check_count("outputs", &self.outputs, outputs.len())?;
-        for (slot, output) in self.outputs.iter().zip(outputs.iter()) {
-            self.check_fits("output", slot, output, rows)?;
+        for (port, output) in self.outputs.iter().zip(outputs.iter()) {
+            self.check_fits("output", port, output, rows)?;
         }
         self.fill(inputs, outputs, rows)?;
         self.check_finite(outputs, rows)
     }
 
     fn check_finite(&self, outputs: &[Tensor], rows: usize) -> Result<(), PredictError> {
-        for (slot, output) in self.outputs.iter().zip(outputs).filter(|_| self.finite_only) {
+        for (port, output) in self.outputs.iter().zip(outputs).filter(|_| self.finite_only) {
             if let Some((element, value)) = output.first_not_finite() {
                 let row = element / (output.len() / rows).max(1);
-                return Err(PredictError::NotFinite { name: slot.name.clone(), row, value });
+                return Err(PredictError::NotFinite { name: port.name.clone(), row, value });
             }
         }
         Ok(())
@@ -312,36 +312,42 @@ impl Predictor {
     /// Whether the inputs fit the graph; the number of their rows.
     fn check_inputs(&self, inputs: &[&Tensor]) -> Result<usize, PredictError> {
         check_count("data inputs", &self.inputs, inputs.len())?;
-        let (Some(slot), Some(first)) = (self.inputs.first(), inputs.first()) else {
+        let (Some(port), Some(first)) = (self.inputs.first(), inputs.first()) else {
             return Err(PredictError::NoInput);
         };
         let given = first.shape().first().copied().unwrap_or(0);
         let rows = self.batch.known().unwrap_or(given);
-        for (slot, input) in self.inputs.iter().zip(inputs) {
-            self.check_fits("data input", slot, input, rows)?;
+        for (port, input) in self.inputs.iter().zip(inputs) {
+            self.check_fits("data input", port, input, rows)?;
         }
-        if rows == 0 { Err(PredictError::Empty { name: slot.name.clone() }) } else { Ok(rows) }
+        if rows == 0 { Err(PredictError::Empty { name: port.name.clone() }) } else { Ok(rows) }
     }
 
-    fn check_fits(&self, what: &'static str, slot: &Slot, tensor: &Tensor, rows: usize) -> Result<(), PredictError> {
-        let (dims, sizes) = (&slot.ty.shape, tensor.shape());
+    fn check_fits(
+        &self,
+        what: &'static str,
+        port: &Declared,
+        tensor: &Tensor,
+        rows: usize,
+    ) -> Result<(), PredictError> {
+        let (dims, sizes) = (&port.ty.shape, tensor.shape());
         let fits = |(dim, &size): (&Dim, &usize)| dim.known().unwrap_or(rows) == size;
-        let same_rank = dims.rank() == sizes.len() && slot.ty.dtype == tensor.dtype();
+        let same_rank = dims.rank() == sizes.len() && port.ty.dtype == tensor.dtype();
         if same_rank && dims.iter().zip(sizes).all(fits) {
             return Ok(());
         }
-        let name = slot.name.clone();
+        let name = port.name.clone();
         let counts = dims.first() == Some(&self.batch);
         if same_rank && counts && dims.iter().zip(sizes).skip(1).all(fits) {
             let of = self.inputs.first().map(|first| first.name.clone()).unwrap_or_default();
             return Err(PredictError::Rows { what, name, expected: rows, found: sizes[0], of });
         }
-        let help = match slot.ty.dtype == tensor.dtype() {
+        let help = match port.ty.dtype == tensor.dtype() {
             true if counts => "give each row that shape, after the axis that counts the rows",
             true => "give a tensor of that shape",
             false => "convert the tensor with `Tensor::cast`",
         };
-        let (expected, found) = (slot.ty.to_string(), tensor.ty().to_string());
+        let (expected, found) = (port.ty.to_string(), tensor.ty().to_string());
         Err(PredictError::Type { what, name, expected, found, help })
     }
 
@@ -360,26 +366,26 @@ impl Predictor {
 }
 
 /// The first axis of the data inputs, if they share one.
-fn batch_of(inputs: &[Slot]) -> Result<Dim, PredictError> {
+fn batch_of(inputs: &[Declared]) -> Result<Dim, PredictError> {
     let first = inputs.first().ok_or(PredictError::NoInput)?;
     let batch = first.ty.shape.first().copied();
-    for slot in inputs {
-        let once = |batch| slot.ty.shape.iter().filter(|dim| **dim == batch).count() == 1;
+    for port in inputs {
+        let once = |batch| port.ty.shape.iter().filter(|dim| **dim == batch).count() == 1;
         let counts = batch.is_some_and(|batch: Dim| batch.known().is_some() || once(batch));
-        if slot.ty.shape.first().copied() != batch || !counts {
+        if port.ty.shape.first().copied() != batch || !counts {
             let expected = batch.map_or("the batch".to_owned(), |batch| format!("`{batch}`"));
-            return Err(PredictError::Batch { name: slot.name.clone(), expected, found: slot.ty.to_string() });
+            return Err(PredictError::Batch { name: port.name.clone(), expected, found: port.ty.to_string() });
         }
     }
     batch.ok_or(PredictError::NoInput)
 }
 
-fn check_count(what: &'static str, slots: &[Slot], found: usize) -> Result<(), PredictError> {
-    if slots.len() == found {
+fn check_count(what: &'static str, ports: &[Declared], found: usize) -> Result<(), PredictError> {
+    if ports.len() == found {
         return Ok(());
     }
-    let names = slots.iter().map(|slot| slot.name.as_str()).collect::<Vec<_>>().join(", ");
-    Err(PredictError::Count { what, names, expected: slots.len(), found })
+    let names = ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
+    Err(PredictError::Count { what, names, expected: ports.len(), found })
 }
 
 impl Folded {

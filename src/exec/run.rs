@@ -1,6 +1,6 @@
 //! One run: every worker goes through the phases and runs the shares that it takes.
 
-use super::commit::{Line, Outcome};
+use super::commit::{AtLine, Verdict};
 use super::range::{Range, range_of};
 use super::worker::{Span, Worker, Workers};
 use crate::kernel::{BufferId, Call, Memory, Share};
@@ -19,8 +19,8 @@ pub(super) struct Run<'a> {
     pub guards: &'a [usize],
     /// What is known of the states, if what is written over them must be finite.
     pub states: Option<&'a [Range]>,
-    /// The [`Outcome`] at the line; every worker finds the same.
-    pub outcome: AtomicU8,
+    /// The [`Verdict`] at the line; every worker finds the same.
+    pub verdict: AtomicU8,
     pub record: bool,
     /// Called with each step, share and worker, so that tests can make one panic.
     #[cfg(test)]
@@ -75,11 +75,11 @@ impl Run<'_> {
     }
 
     /// How far the run has come, when all workers have left it.
-    pub fn outcome(&self) -> Outcome {
-        match self.outcome.load(Ordering::Relaxed) {
-            0 => Outcome::Passed,
-            1 => Outcome::NotFinite,
-            _ => Outcome::Unproved,
+    pub fn verdict(&self) -> Verdict {
+        match self.verdict.load(Ordering::Relaxed) {
+            0 => Verdict::Passed,
+            1 => Verdict::NotFinite,
+            _ => Verdict::Unproved,
         }
     }
 
@@ -89,20 +89,20 @@ impl Run<'_> {
             // SAFETY: outputs are written before the line.
             unsafe { self.range(buffer) }.if_finite().is_some()
         };
-        let outcome = match self.states {
-            _ if !self.guards.iter().all(is_finite) => Outcome::NotFinite,
+        let verdict = match self.states {
+            _ if !self.guards.iter().all(is_finite) => Verdict::NotFinite,
             Some(states) => {
-                let line = Line { plan: self.plan, notes: self.memory.notes, states };
+                let line = AtLine { plan: self.plan, notes: self.memory.notes, states };
                 // SAFETY: what is watched is written before the line.
                 own.bounds.prove(&line, |buffer| unsafe { self.range(buffer) })
             }
-            None => Outcome::Passed,
+            None => Verdict::Passed,
         };
         // What the others read of the run lies on the same cache line, so it is left alone as a rule.
-        if outcome != Outcome::Passed {
-            self.outcome.store(outcome as u8, Ordering::Relaxed);
+        if verdict != Verdict::Passed {
+            self.verdict.store(verdict as u8, Ordering::Relaxed);
         }
-        outcome == Outcome::Passed
+        verdict == Verdict::Passed
     }
 
     /// Between which numbers the elements of a buffer are.

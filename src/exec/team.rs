@@ -94,7 +94,7 @@ const BETWEEN_RUNS: Duration = Duration::from_micros(200);
 type Panic = Box<dyn Any + Send>;
 
 struct Team {
-    // Held by the run that the helpers belong to; the number of helpers there are.
+    // HeldStates by the run that the helpers belong to; the number of helpers there are.
     helpers: Mutex<usize>,
     job: Mutex<Option<Job>>,
     // Number of the open run, or of the last: a helper enters each once. Odd while a run is open.

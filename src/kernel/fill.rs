@@ -1,7 +1,7 @@
 //! Fills a buffer with one number; padding is that, and a copy into it.
 
 use super::call::{
-    BufferId, Call, Costs, Cut, Description, Lower, LowerCx, Memory, Mode, Region, Share, Split, Splits, Touch, View,
+    BufferId, Call, Costs, Cut, Description, Effect, Lower, LowerCx, Memory, Region, Share, Split, Splits, Touch, View,
     Work, Workspace,
 };
 use super::copy::CopyCall;
@@ -35,7 +35,7 @@ impl Call for FillCall {
         let whole = Touch::write(self.to, self.dtype, Region::run(0, self.len), Cut::Same);
         vec![
             Touch::read(self.value, self.dtype, Region::run(self.offset, 1), Cut::Whole),
-            Touch { mode: Mode::Fill, ..whole },
+            Touch { effect: Effect::Fill, ..whole },
         ]
     }
 

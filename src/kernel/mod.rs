@@ -20,8 +20,8 @@ mod stretches;
 mod total;
 
 pub(crate) use call::{
-    BufferId, Call, Description, Lower, LowerCx, Memory, Mode, Notes, Own, Pattern, Share, Split, Splits, Touch, View,
-    Workspace,
+    BufferId, Call, Description, Effect, Lower, LowerCx, Memory, Notes, Own, Pattern, Share, Split, Splits, Touch,
+    View, Workspace,
 };
 pub use call::{Costs, Work};
 pub(crate) use copy::CopyCall;

@@ -1,7 +1,7 @@
 //! Guards: a run stops at the line behind which state is overwritten, with nothing lost.
 
 use super::{Executable, Left};
-use crate::exec::commit::Outcome;
+use crate::exec::commit::Verdict;
 use crate::exec::error::RunError;
 use crate::exec::range::range_of;
 use crate::exec::run::{Portion, Run};
@@ -82,7 +82,7 @@ impl Executable {
             self.measure_states();
         }
         match self.pass(Portion::Whole) {
-            Outcome::Passed => {
+            Verdict::Passed => {
                 // After an unguarded run nothing is known of the states.
                 self.knows_states = self.guards_updates;
                 if self.knows_states {
@@ -90,13 +90,13 @@ impl Executable {
                 }
                 Ok(())
             }
-            Outcome::NotFinite => Err(self.stopped()),
-            Outcome::Unproved => self.commit_with_copy(),
+            Verdict::NotFinite => Err(self.stopped()),
+            Verdict::Unproved => self.commit_with_copy(),
         }
     }
 
     /// Runs a part of the plan, as far as the line allows.
-    fn pass(&mut self, portion: Portion) -> Outcome {
+    fn pass(&mut self, portion: Portion) -> Verdict {
         let run = Run {
             plan: &self.plan,
             memory: Memory {
@@ -110,7 +110,7 @@ impl Executable {
             portion,
             guards: &self.guards,
             states: self.guards_updates.then_some(&self.ranges),
-            outcome: AtomicU8::new(Outcome::Passed as u8),
+            verdict: AtomicU8::new(Verdict::Passed as u8),
             record: self.record,
             #[cfg(test)]
             trip: self.trip,
@@ -121,9 +121,9 @@ impl Executable {
         self.left = Left::Wreck;
         // SAFETY: `run` outlives the call, its pointers follow the plan, and each worker has a number of its own.
         unsafe { together((&raw const run).cast(), Run::work, helped) };
-        let outcome = run.outcome();
-        self.left = if outcome == Outcome::Passed { Left::Outputs } else { Left::Nothing };
-        outcome
+        let verdict = run.verdict();
+        self.left = if verdict == Verdict::Passed { Left::Outputs } else { Left::Nothing };
+        verdict
     }
 
     /// What stopped a run at the line.

@@ -24,12 +24,12 @@ pub(super) unsafe fn compute(
             predictor.idle.prepare([rows, 1], count, || predictor.executable(rows, 1))?;
         }
     }
-    let blocks = Blocks { predictor, inputs, outputs, rows, next: AtomicUsize::new(0), failed: Mutex::new(None) };
+    let blocks = RowBlocks { predictor, inputs, outputs, rows, next: AtomicUsize::new(0), failed: Mutex::new(None) };
     on_workers(workers, || blocks.work());
     blocks.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-struct Blocks<'a> {
+struct RowBlocks<'a> {
     predictor: &'a Predictor,
     inputs: &'a [&'a Tensor],
     outputs: &'a [*mut u8],
@@ -41,9 +41,9 @@ struct Blocks<'a> {
 }
 
 // SAFETY: the outputs are written apart, since each block is taken once.
-unsafe impl Sync for Blocks<'_> {}
+unsafe impl Sync for RowBlocks<'_> {}
 
-impl Blocks<'_> {
+impl RowBlocks<'_> {
     /// Takes blocks until there are none.
     fn work(&self) {
         if let Err(error) = self.take() {

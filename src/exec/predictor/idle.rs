@@ -8,16 +8,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 type Key = [usize; 2];
 
 #[derive(Debug)]
-pub(super) struct Idle(Mutex<Plans>);
+pub(super) struct Idle(Mutex<Entries>);
 
 #[derive(Debug)]
-struct Plans {
-    plans: Vec<Plan>,
+struct Entries {
+    entries: Vec<Entry>,
     clock: u64,
 }
 
 #[derive(Debug)]
-struct Plan {
+struct Entry {
     key: Key,
     // The clock when it was last asked for.
     used: u64,
@@ -26,7 +26,7 @@ struct Plan {
 
 impl Default for Idle {
     fn default() -> Idle {
-        Idle(Mutex::new(Plans { plans: Vec::with_capacity(PLANS + 1), clock: 0 }))
+        Idle(Mutex::new(Entries { entries: Vec::with_capacity(PLANS + 1), clock: 0 }))
     }
 }
 
@@ -60,28 +60,28 @@ impl Idle {
 
     /// Those that there are executables for, the one that was asked for longest ago first.
     pub fn sizes(&self) -> Vec<Key> {
-        let mut sizes: Vec<(u64, Key)> = self.lock().plans.iter().map(|plan| (plan.used, plan.key)).collect();
+        let mut sizes: Vec<(u64, Key)> = self.lock().entries.iter().map(|plan| (plan.used, plan.key)).collect();
         sizes.sort_unstable();
         sizes.into_iter().map(|(_, key)| key).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Plans> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Plans {
+impl Entries {
     fn take(&mut self, key: Key) -> Option<Executable> {
         self.clock += 1;
-        let plan = self.plans.iter_mut().find(|plan| plan.key == key)?;
+        let plan = self.entries.iter_mut().find(|plan| plan.key == key)?;
         plan.used = self.clock;
         plan.runs.pop()
     }
 
     fn count(&mut self, key: Key) -> usize {
         self.clock += 1;
-        let plan = self.plans.iter_mut().find(|plan| plan.key == key);
+        let plan = self.entries.iter_mut().find(|plan| plan.key == key);
         plan.map_or(0, |plan| {
             plan.used = self.clock;
             plan.runs.len()
@@ -89,13 +89,13 @@ impl Plans {
     }
 
     /// Keeps an executable for later; gives the plan that had to go for it.
-    fn put(&mut self, key: Key, run: Executable) -> Option<Plan> {
-        if let Some(plan) = self.plans.iter_mut().find(|plan| plan.key == key) {
+    fn put(&mut self, key: Key, run: Executable) -> Option<Entry> {
+        if let Some(plan) = self.entries.iter_mut().find(|plan| plan.key == key) {
             plan.runs.push(run);
             return None;
         }
-        self.plans.push(Plan { key, used: self.clock, runs: vec![run] });
-        let oldest = (0..self.plans.len()).min_by_key(|&index| self.plans[index].used)?;
-        (self.plans.len() > PLANS).then(|| self.plans.swap_remove(oldest))
+        self.entries.push(Entry { key, used: self.clock, runs: vec![run] });
+        let oldest = (0..self.entries.len()).min_by_key(|&index| self.entries[index].used)?;
+        (self.entries.len() > PLANS).then(|| self.entries.swap_remove(oldest))
     }
 }

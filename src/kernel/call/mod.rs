@@ -21,7 +21,7 @@ pub(crate) use lower::{Lower, LowerCx};
 pub(crate) use memory::{Memory, Share, Workspace, by_type};
 pub(crate) use notes::Notes;
 pub(crate) use split::{Split, pieces};
-pub(crate) use touch::{Cut, Mode, Own, Region, Touch};
+pub(crate) use touch::{Cut, Effect, Own, Region, Touch};
 pub(crate) use view::{Pattern, View};
 pub use work::Work;
 

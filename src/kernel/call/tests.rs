@@ -47,21 +47,21 @@ impl Guarded {
 }
 
 /// A run of a plan in which each buffer has memory of its own, but for those over one state.
-struct Bench<'p> {
+struct Trial<'p> {
     plan: &'p Plan,
     // For each buffer, which memory is its.
     places: Vec<usize>,
     memory: Vec<Guarded>,
 }
 
-impl<'p> Bench<'p> {
-    fn new(plan: &'p Plan, random: &mut Stream) -> Bench<'p> {
+impl<'p> Trial<'p> {
+    fn new(plan: &'p Plan, random: &mut Stream) -> Trial<'p> {
         let states = plan.states.len();
         let place = |(id, storage)| if let Storage::State(state) = storage { state } else { states + id };
         let places: Vec<usize> = plan.buffers.iter().map(|buffer| buffer.storage).enumerate().map(place).collect();
-        let mut bench = Bench { plan, places, memory: vec![Guarded::new(0); states + plan.buffers.len()] };
+        let mut trial = Trial { plan, places, memory: vec![Guarded::new(0); states + plan.buffers.len()] };
         for (id, buffer) in plan.buffers.iter().enumerate() {
-            let guarded = &mut bench.memory[bench.places[id]];
+            let guarded = &mut trial.memory[trial.places[id]];
             *guarded = Guarded::new(buffer.bytes());
             let constant = match buffer.storage {
                 Storage::Constant(index) => Some(plan.constants[index].to_f64()),
@@ -77,7 +77,7 @@ impl<'p> Bench<'p> {
                 }
             }
         }
-        bench
+        trial
     }
 
     /// The bytes of elements of a buffer where they are stored.
@@ -168,7 +168,7 @@ impl<'p> Bench<'p> {
 
 /// Runs every share of a plan; notes the kernels that were seen, and whether they were split.
 fn check(plan: &Plan, level: Level, seen: &mut BTreeSet<(&'static str, bool)>) {
-    let mut bench = Bench::new(plan, &mut Stream::new(3, "touches"));
+    let mut trial = Trial::new(plan, &mut Stream::new(3, "touches"));
     for phase in &plan.phases {
         for share in 0..phase.shares {
             for step in &plan.steps[phase.steps.clone()] {
@@ -180,7 +180,7 @@ fn check(plan: &Plan, level: Level, seen: &mut BTreeSet<(&'static str, bool)>) {
                     continue;
                 }
                 seen.insert((step.call.name(), step.split.is_some()));
-                if let Err(fault) = bench.step(step, positions, level) {
+                if let Err(fault) = trial.step(step, positions, level) {
                     panic!("{}: {fault}\n{:?}\n{plan}", step.call.describe().detail, step.call.touches());
                 }
             }

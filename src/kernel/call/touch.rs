@@ -11,7 +11,7 @@ use std::ops::Range;
 pub(crate) struct Touch {
     pub buffer: BufferId,
     pub dtype: DType,
-    pub mode: Mode,
+    pub effect: Effect,
     /// The elements that all shares touch together.
     pub region: Region,
     /// Which of them one share touches.
@@ -28,7 +28,7 @@ pub(crate) struct Touch {
 
 /// How a buffer is touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum Effect {
     Read,
     Write,
     /// As a write, over which later steps may write again.
@@ -37,16 +37,16 @@ pub(crate) enum Mode {
 
 impl Touch {
     pub(crate) fn read(buffer: BufferId, dtype: DType, region: Region, cut: Cut) -> Touch {
-        let (mode, layout) = (Mode::Read, None);
-        Touch { buffer, dtype, mode, region, cut, layout, is_in_place: false, is_wished: false, is_bounded: false }
+        let (effect, layout) = (Effect::Read, None);
+        Touch { buffer, dtype, effect, region, cut, layout, is_in_place: false, is_wished: false, is_bounded: false }
     }
 
     pub(crate) fn write(buffer: BufferId, dtype: DType, region: Region, cut: Cut) -> Touch {
-        Touch { mode: Mode::Write, ..Touch::read(buffer, dtype, region, cut) }
+        Touch { effect: Effect::Write, ..Touch::read(buffer, dtype, region, cut) }
     }
 
     pub(crate) fn writes(&self) -> bool {
-        self.mode != Mode::Read
+        self.effect != Effect::Read
     }
 
     /// What one share touches of the buffer under a split.

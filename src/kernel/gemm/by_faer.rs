@@ -1,14 +1,14 @@
 //! Products by faer, on the thread that asks.
 
-use super::{MatrixRef, Product};
+use super::{MatrixAt, ProductAt};
 use crate::kernel::Real;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
 /// # Safety
 /// As [`product`](super::product).
-pub(super) unsafe fn product<T: Real>(p: Product<T>) {
-    let matrix = |of: MatrixRef<T>, rows, columns| {
+pub(super) unsafe fn product<T: Real>(p: ProductAt<T>) {
+    let matrix = |of: MatrixAt<T>, rows, columns| {
         // SAFETY: the caller's; a borrow of the matrix lasts only for this product.
         unsafe { MatRef::from_raw_parts(of.start, rows, columns, of.row_stride as isize, of.column_stride as isize) }
     };

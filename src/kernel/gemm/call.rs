@@ -1,7 +1,7 @@
 //! A product of matrices as a call, and which method computes it.
 
 use super::{Blocks, PACKING};
-use super::{FinishAt, MatrixRef, Product, product, product_of_blocks, product_of_transposed_blocks};
+use super::{FinishAt, MatrixAt, ProductAt, product, product_of_blocks, product_of_transposed_blocks};
 use crate::ir::DType;
 use crate::kernel::Real;
 use crate::kernel::call::{
@@ -214,17 +214,17 @@ impl GemmCall {
         [rows, columns]: [Range<usize>; 2],
         c: *mut T,
         c_stride: usize,
-    ) -> Product<T> {
+    ) -> ProductAt<T> {
         let matrix = |of: &Matrix, at: usize| {
             let start: *const T = memory.at(of.buffer);
             let (row_stride, column_stride) = (of.row_stride, of.column_stride);
-            MatrixRef { start: start.wrapping_add(of.offset + batch * of.batch_stride + at), row_stride, column_stride }
+            MatrixAt { start: start.wrapping_add(of.offset + batch * of.batch_stride + at), row_stride, column_stride }
         };
         let a = matrix(&self.a, rows.start * self.a.row_stride);
         let b = matrix(&self.b, columns.start * self.b.column_stride);
         let bias = self.finish.bias.map(|bias| memory.at::<T>(bias).wrapping_add(columns.start).cast_const());
         let finish = FinishAt { bias: bias.unwrap_or(std::ptr::null()), relu: self.finish.relu };
-        Product { m: rows.len(), k: self.k, n: columns.len(), a, b, c, c_stride, finish }
+        ProductAt { m: rows.len(), k: self.k, n: columns.len(), a, b, c, c_stride, finish }
     }
 }
 

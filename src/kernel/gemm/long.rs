@@ -1,6 +1,6 @@
 //! Products over a long `k`, where even a chain of chains loses digits: pieces of `k`, added up in twice the digits.
 
-use super::{CHAIN, FinishAt, MatrixRef, Method, Product};
+use super::{CHAIN, FinishAt, MatrixAt, Method, ProductAt};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
 use crate::kernel::total::Total;
@@ -14,7 +14,7 @@ const COLUMNS: usize = 48;
 
 /// # Safety
 /// As [`product`](super::product).
-pub(super) unsafe fn product<T: Real>(level: Level, method: Method, product: Product<T>, scratch: *mut T) {
+pub(super) unsafe fn product<T: Real>(level: Level, method: Method, product: ProductAt<T>, scratch: *mut T) {
     for row in (0..product.m).step_by(ROWS) {
         for column in (0..product.n).step_by(COLUMNS) {
             let window = [ROWS.min(product.m - row), COLUMNS.min(product.n - column)];
@@ -29,23 +29,23 @@ pub(super) unsafe fn product<T: Real>(level: Level, method: Method, product: Pro
 unsafe fn by_pieces<T: Real>(
     level: Level,
     method: Method,
-    product: Product<T>,
+    product: ProductAt<T>,
     scratch: *mut T,
     [row, column]: [usize; 2],
     [rows, columns]: [usize; 2],
 ) {
-    let Product { k, a, b, c, c_stride, finish, .. } = product;
+    let ProductAt { k, a, b, c, c_stride, finish, .. } = product;
     let mut piece = [T::ZERO; ROWS * COLUMNS];
     let mut totals = [T::Total::of(T::ZERO); ROWS * COLUMNS];
     for from in (0..k).step_by(PIECE) {
         let a_start = a.start.wrapping_add(row * a.row_stride + from * a.column_stride);
         let b_start = b.start.wrapping_add(from * b.row_stride + column * b.column_stride);
-        let part = Product {
+        let part = ProductAt {
             m: rows,
             k: PIECE.min(k - from),
             n: columns,
-            a: MatrixRef { start: a_start, ..a },
-            b: MatrixRef { start: b_start, ..b },
+            a: MatrixAt { start: a_start, ..a },
+            b: MatrixAt { start: b_start, ..b },
             c: piece.as_mut_ptr(),
             c_stride: columns,
             finish: FinishAt::NONE,

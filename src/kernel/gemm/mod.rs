@@ -38,7 +38,7 @@ const PACKING: usize = 1024 * 3 * 16;
 
 /// A strided matrix; strides in elements.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MatrixRef<T> {
+pub(crate) struct MatrixAt<T> {
     pub start: *const T,
     pub row_stride: usize,
     pub column_stride: usize,
@@ -46,12 +46,12 @@ pub(crate) struct MatrixRef<T> {
 
 /// `c[m, n] = a[m, k]·b[k, n]`, where the rows of `c` are contiguous and `c_stride` elements apart.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Product<T> {
+pub(crate) struct ProductAt<T> {
     pub m: usize,
     pub k: usize,
     pub n: usize,
-    pub a: MatrixRef<T>,
-    pub b: MatrixRef<T>,
+    pub a: MatrixAt<T>,
+    pub b: MatrixAt<T>,
     pub c: *mut T,
     pub c_stride: usize,
     pub finish: FinishAt<T>,
@@ -93,7 +93,7 @@ impl<T: Real> FinishAt<T> {
 /// `a` and `b` are readable and `c` is writable over the whole product, `c` overlaps neither, and `scratch` is
 /// writable for [`PACKING`] elements. `Row` takes one row; `Tile` and `Row` take a column
 /// stride of `b` of 1.
-pub(crate) unsafe fn product<T: Real>(level: Level, method: Method, product: Product<T>, scratch: *mut T) {
+pub(crate) unsafe fn product<T: Real>(level: Level, method: Method, product: ProductAt<T>, scratch: *mut T) {
     if product.m == 0 || product.n == 0 {
         return;
     }
@@ -111,7 +111,7 @@ pub(crate) unsafe fn product<T: Real>(level: Level, method: Method, product: Pro
 ///
 /// # Safety
 /// As [`product`].
-unsafe fn piece<T: Real>(level: Level, method: Method, product: Product<T>, scratch: *mut T) {
+unsafe fn piece<T: Real>(level: Level, method: Method, product: ProductAt<T>, scratch: *mut T) {
     // SAFETY: the caller's.
     unsafe {
         match method {

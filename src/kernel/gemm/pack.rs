@@ -2,7 +2,7 @@
 
 use super::tile::{Tiles, VECTORS};
 use super::transpose::transpose;
-use super::{CHAIN, MatrixRef, PACKING, Product};
+use super::{CHAIN, MatrixAt, PACKING, ProductAt};
 use crate::kernel::Real;
 use crate::kernel::simd::Level;
 use std::ops::Range;
@@ -15,13 +15,13 @@ const WIDEST: usize = 16;
 
 /// # Safety
 /// As [`product`](super::product).
-pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch: *mut T) {
+pub(super) unsafe fn packed<T: Real>(level: Level, product: ProductAt<T>, scratch: *mut T) {
     let b = product.b;
     // SAFETY: the caller vouches for the product and for `scratch`.
     unsafe {
         by_panels(level, product, scratch, |k, columns| {
             let start = b.start.wrapping_add(k.start * b.row_stride + columns.start * b.column_stride);
-            copy_panel(level, MatrixRef { start, ..b }, k.len(), columns.len(), scratch);
+            copy_panel(level, MatrixAt { start, ..b }, k.len(), columns.len(), scratch);
         });
     }
 }
@@ -33,25 +33,25 @@ pub(super) unsafe fn packed<T: Real>(level: Level, product: Product<T>, scratch:
 /// As [`product`](super::product), but for the right operand, of which only what is copied is read.
 pub(super) unsafe fn by_panels<T: Real>(
     level: Level,
-    product: Product<T>,
+    product: ProductAt<T>,
     scratch: *mut T,
     copy: impl Fn(Range<usize>, Range<usize>),
 ) {
-    let Product { m, k, n, a, c, finish, .. } = product;
+    let ProductAt { m, k, n, a, c, finish, .. } = product;
     let widest = VECTORS * WIDEST * 4 / size_of::<T>();
     let depth = depth(m, k, size_of::<T>()).min(DEPTH);
     for from in (0..k.max(1)).step_by(depth) {
         let to = k.min(from + depth);
-        let a = MatrixRef { start: a.start.wrapping_add(from * a.column_stride), ..a };
+        let a = MatrixAt { start: a.start.wrapping_add(from * a.column_stride), ..a };
         for column in (0..n).step_by(widest) {
             let width = widest.min(n - column);
             // A panel has at most `DEPTH` rows of `widest` elements.
             copy(from..to, column..column + width);
-            let b = MatrixRef { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
+            let b = MatrixAt { start: scratch.cast_const(), row_stride: width, column_stride: 1 };
             let finish = finish.behind(column).at_end(to >= k);
             // SAFETY: the caller vouches for `a` and `c`, and the panel is there.
             unsafe {
-                let product = Product { k: to - from, n: width, a, b, c: c.add(column), finish, ..product };
+                let product = ProductAt { k: to - from, n: width, a, b, c: c.add(column), finish, ..product };
                 level.dispatch_over_memory(Tiles { product, accumulate: from > 0 });
             }
         }
@@ -72,7 +72,7 @@ pub(super) fn depth(m: usize, k: usize, size: usize) -> usize {
 ///
 /// # Safety
 /// `from` is readable over that window and `to` writable for `depth·width` elements.
-pub(super) unsafe fn copy_panel<T: Real>(level: Level, from: MatrixRef<T>, depth: usize, width: usize, to: *mut T) {
+pub(super) unsafe fn copy_panel<T: Real>(level: Level, from: MatrixAt<T>, depth: usize, width: usize, to: *mut T) {
     // SAFETY: the caller's.
     unsafe {
         if from.row_stride == 1 && from.column_stride != 1 {

@@ -1,19 +1,19 @@
 //! `c[n] = Σₖ a[k]·b[k, n]`: one row, bound by reading `b`.
 
-use super::{CHAIN, Product};
+use super::{CHAIN, ProductAt};
 use crate::kernel::Real;
 use crate::kernel::simd::{Level, OverMemory};
 use pulp::Simd;
 
 /// # Safety
 /// As [`product`](super::product), with `m` = 1 and a column stride of `b` of 1.
-pub(super) unsafe fn row<T: Real>(level: Level, product: Product<T>) {
+pub(super) unsafe fn row<T: Real>(level: Level, product: ProductAt<T>) {
     // SAFETY: the caller's.
     unsafe { level.dispatch_over_memory(Row { product }) };
 }
 
 struct Row<T> {
-    product: Product<T>,
+    product: ProductAt<T>,
 }
 
 /// Rows of `b` that one visit of `c` takes in.
@@ -39,7 +39,7 @@ impl<T: Real> Row<T> {
     /// As [`row`], for `width` columns from `column`.
     #[inline(always)]
     unsafe fn strip<S: Simd>(&self, simd: S, column: usize, width: usize) {
-        let Product { k, a, b, c, finish, .. } = self.product;
+        let ProductAt { k, a, b, c, finish, .. } = self.product;
         let (finish, lanes) = (finish.behind(column), T::lanes::<S>());
         let mut chain = [T::ZERO; STRIP];
         // SAFETY: whole vectors end at or before the width, the masked one covers the rest, and rows stay below `k`.

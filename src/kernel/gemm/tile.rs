@@ -4,7 +4,7 @@
 //! For each `k`, a tile loads 3 vectors of a row of `b` and broadcasts 8 elements of a column of `a`, for 24 multiply-adds:
 //! half of what the load units could bring. So neither operand has to be packed as long as they come from cache.
 
-use super::{CHAIN, Product};
+use super::{CHAIN, ProductAt};
 use crate::kernel::Real;
 use crate::kernel::claim::claim;
 use crate::kernel::simd::{Level, OverMemory};
@@ -12,14 +12,14 @@ use pulp::Simd;
 
 /// # Safety
 /// As [`product`](super::product), with a column stride of `b` of 1.
-pub(super) unsafe fn tiles<T: Real>(level: Level, product: Product<T>) {
+pub(super) unsafe fn tiles<T: Real>(level: Level, product: ProductAt<T>) {
     // SAFETY: the caller's.
     unsafe { level.dispatch_over_memory(Tiles { product, accumulate: false }) };
 }
 
 /// The tiles of a product. To be run, it asks for what [`tiles`] does.
 pub(super) struct Tiles<T> {
-    pub product: Product<T>,
+    pub product: ProductAt<T>,
     /// Whether `c` holds the sum over earlier parts of `k`.
     pub accumulate: bool,
 }
@@ -117,7 +117,7 @@ impl<T: Real> Tiles<T> {
         row: usize,
         column: usize,
     ) {
-        let Product { k, n, a, b, c, c_stride, finish, .. } = self.product;
+        let ProductAt { k, n, a, b, c, c_stride, finish, .. } = self.product;
         let lanes = T::lanes::<S>();
         let mask = T::first(simd, if TAIL { n - column - (N - 1) * lanes } else { lanes });
         let is_partial = |v: usize| TAIL && v == N - 1;

@@ -1,12 +1,12 @@
 //! A product and the map over its result as one call: the product is computed window by window into scratch, and never
 //! stored.
 
-use super::{Blocks, GemmCall, MatrixRef, Method, PACKING, copy_panel, product};
+use super::{Blocks, GemmCall, MatrixAt, Method, PACKING, copy_panel, product};
 use crate::kernel::Real;
 use crate::kernel::call::{
     Call, Costs, Description, Memory, Pattern, Share, Split, Splits, Touch, Work, Workspace, by_type, largest_share,
 };
-use crate::kernel::map::{self, MapCall, MapMemory, Origin};
+use crate::kernel::map::{self, InputAt, MapCall, MapMemory};
 use crate::kernel::measure::measure;
 use crate::kernel::{LINE, Stretches};
 use std::ops::Range;
@@ -173,7 +173,7 @@ impl GemmMapCall {
         memory: &Memory<'_>,
         [rows, columns]: [Range<usize>; 2],
         panel: *mut T,
-        (inputs, outputs, scratch): (&mut [Origin], &[*mut u8], *mut u8),
+        (inputs, outputs, scratch): (&mut [InputAt], &[*mut u8], *mut u8),
     ) {
         let (len, stride) = (columns.len(), self.gemm.n);
         // Whole rows are one stretch; otherwise the window's rows are as far apart as the map's are not.
@@ -187,7 +187,7 @@ impl GemmMapCall {
             let first = first + i * stride;
             // SAFETY: the caller's.
             unsafe {
-                inputs[self.input] = Origin { start: panel.add(i * len).cast_const().cast(), first };
+                inputs[self.input] = InputAt { start: panel.add(i * len).cast_const().cast(), first };
                 let ends = MapMemory { inputs, outputs, scratch };
                 map::run(memory.level, &self.map, &ends, Stretches { first, len, stride: 0, count: 1 });
             }
@@ -203,7 +203,7 @@ impl GemmMapCall {
         memory: &Memory<'_>,
         columns: &Range<usize>,
         packing: *mut T,
-    ) -> Option<MatrixRef<T>> {
+    ) -> Option<MatrixAt<T>> {
         const FEWEST_ROWS: usize = 64;
         let k = self.gemm.k;
         if k < FEWEST_ROWS || k * columns.len() > PACKING {
@@ -212,6 +212,6 @@ impl GemmMapCall {
         let b = self.gemm.window::<T>(memory, 0, [0..0, columns.clone()], packing, 0).b;
         // SAFETY: the caller's; the panel fits.
         unsafe { copy_panel(memory.level, b, k, columns.len(), packing) };
-        Some(MatrixRef { start: packing.cast_const(), row_stride: columns.len(), column_stride: 1 })
+        Some(MatrixAt { start: packing.cast_const(), row_stride: columns.len(), column_stride: 1 })
     }
 }

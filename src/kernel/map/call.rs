@@ -1,6 +1,6 @@
 //! A fused element-wise program as a call.
 
-use super::memory::{MapMemory, Origin};
+use super::memory::{InputAt, MapMemory};
 use super::program::Native;
 use super::run;
 use crate::ir::DType;
@@ -159,7 +159,7 @@ impl MapCall {
 
     /// Bytes of the lists that lead to its inputs and outputs, which stand behind the chunks.
     fn list_bytes(&self) -> usize {
-        self.inputs.len() * size_of::<Origin>() + self.outputs.len() * size_of::<*mut u8>()
+        self.inputs.len() * size_of::<InputAt>() + self.outputs.len() * size_of::<*mut u8>()
     }
 
     /// Writes the lists that lead to its inputs and outputs behind the chunks in `scratch`.
@@ -171,14 +171,14 @@ impl MapCall {
         &self,
         memory: &Memory<'_>,
         scratch: *mut u8,
-    ) -> (&'s mut [Origin], &'s mut [*mut u8]) {
+    ) -> (&'s mut [InputAt], &'s mut [*mut u8]) {
         // SAFETY: the caller's; the second list begins where the first ends, which is aligned for pointers.
         unsafe {
-            let origins: *mut Origin = scratch.add(self.chunk_bytes()).cast();
+            let origins: *mut InputAt = scratch.add(self.chunk_bytes()).cast();
             for (at, input) in self.inputs.iter().enumerate() {
                 let start: *const u8 = memory.at(input.buffer);
                 let start = start.wrapping_add(input.offset * input.dtype.size());
-                origins.add(at).write(Origin { start, first: 0 });
+                origins.add(at).write(InputAt { start, first: 0 });
             }
             let outputs: *mut *mut u8 = origins.add(self.inputs.len()).cast();
             for (at, output) in self.outputs.iter().enumerate() {

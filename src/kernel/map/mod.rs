@@ -6,7 +6,7 @@ mod native;
 mod program;
 
 pub(crate) use call::{CHUNK_BYTES, MapCall, MapInput, MapInstruction, MapOp, MapOutput, Slot, Then};
-pub(super) use memory::{MapMemory, Origin};
+pub(super) use memory::{InputAt, MapMemory};
 pub(crate) use program::{Native, Program};
 
 use super::call::Pattern;
@@ -27,24 +27,24 @@ use pulp::Simd;
 /// elements of the outputs.
 pub(crate) unsafe fn run(level: Level, map: &MapCall, memory: &MapMemory<'_>, stretches: Stretches) {
     // SAFETY: the caller's.
-    unsafe { level.dispatch_over_memory(Run { level, map, memory, stretches }) };
+    unsafe { level.dispatch_over_memory(OverStretches { level, map, memory, stretches }) };
 }
 
-struct Run<'a> {
+struct OverStretches<'a> {
     level: Level,
     map: &'a MapCall,
     memory: &'a MapMemory<'a>,
     stretches: Stretches,
 }
 
-impl OverMemory for Run<'_> {
+impl OverMemory for OverStretches<'_> {
     type Output = ();
 
     /// # Safety
     /// As [`run`].
     #[inline(always)]
     unsafe fn run<S: Simd>(self, simd: S) {
-        let Run { level, map, memory, stretches } = self;
+        let OverStretches { level, map, memory, stretches } = self;
         let inputs = map.inputs.iter().enumerate();
         for (index, _) in inputs.filter(|(_, input)| input.pattern == Pattern::Scalar && map.native.is_none()) {
             // SAFETY: a scalar input has one element, and its scratch chunk holds CHUNK of them.

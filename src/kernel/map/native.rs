@@ -1,6 +1,6 @@
 //! Updates of the usual optimisers, each compiled as a whole; equations in [`Program`].
 
-use super::memory::{MapMemory, Origin};
+use super::memory::{InputAt, MapMemory};
 use super::program::{Native, Program};
 use crate::kernel::Real;
 use crate::kernel::claim::claim;
@@ -20,7 +20,7 @@ pub(super) unsafe fn run<S: Simd, T: Real>(simd: S, native: &Native, memory: &Ma
     let [rate, momentum] = [rate, momentum].map(|scalar| scalar.start.cast::<T>());
     // A velocity that is not used is a scalar, and not followed.
     let [gradient, velocity, parameter] = [gradient, velocity, parameter]
-        .map(|Origin { start, first: at_start }| start.cast::<T>().wrapping_add(first - at_start));
+        .map(|InputAt { start, first: at_start }| start.cast::<T>().wrapping_add(first - at_start));
     let [next_velocity, next_parameter] = native.outputs.map(|output| memory.outputs[output].cast::<T>());
     let at = |of: *const T, i: usize| of.wrapping_add(i);
     let to = |of: *mut T, i: usize| of.wrapping_add(first + i);

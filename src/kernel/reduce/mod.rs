@@ -1,6 +1,6 @@
 //! Reductions over the middle of `(outer, reduced, inner)`, in a fixed order.
 //!
-//! Rows are joined in trees of eight, eight trees make a block, and blocks are added up in a [`Total`], in twice the digits.
+//! RowsAt are joined in trees of eight, eight trees make a block, and blocks are added up in a [`Total`], in twice the digits.
 //! So what a sum loses is what a block loses, a few units in the last place of the magnitudes that are summed, however
 //! many there are. A contiguous line is a matrix with rows of [`LANES`] elements, whose columns are joined in the end.
 
@@ -54,7 +54,7 @@ pub(crate) unsafe fn reduce<T: Real>(level: Level, reduction: Reduction, x: *con
 trait Fold<T> {
     /// What blocks are gathered in.
     type Total: Copy;
-    /// Rows that are joined before they are gathered.
+    /// RowsAt that are joined before they are gathered.
     const BLOCK: usize;
 
     fn identity() -> T;
@@ -164,7 +164,7 @@ unsafe fn over<T: Real, F: Fold<T>>(x: *const T, y: &mut [T], Extent { outer, re
         &mut []
     };
     for (o, y) in y.chunks_exact_mut(inner).take(outer).enumerate() {
-        let rows = Rows { start: x.wrapping_add(o * reduced * stride), stride, of: PhantomData::<F> };
+        let rows = RowsAt { start: x.wrapping_add(o * reduced * stride), stride, of: PhantomData::<F> };
         // SAFETY: the caller's.
         unsafe {
             if inner == 1 && stride == 1 {
@@ -172,7 +172,7 @@ unsafe fn over<T: Real, F: Fold<T>>(x: *const T, y: &mut [T], Extent { outer, re
                 continue;
             }
             for (tile, y) in y.chunks_mut(TILE).enumerate() {
-                Rows { start: rows.start.add(tile * TILE), ..rows }.columns(reduced, y, totals);
+                RowsAt { start: rows.start.add(tile * TILE), ..rows }.columns(reduced, y, totals);
             }
         }
     }
@@ -189,7 +189,7 @@ fn line<T: Real, F: Fold<T>>(values: &[T]) -> T {
     let mut totals = [F::start(); LANES];
     for block in whole.chunks(LANES * F::BLOCK) {
         let mut part = [F::identity(); LANES];
-        let rows = Rows { start: block.as_ptr(), stride: LANES, of: PhantomData::<F> };
+        let rows = RowsAt { start: block.as_ptr(), stride: LANES, of: PhantomData::<F> };
         // SAFETY: the block is made of whole rows.
         unsafe { rows.join_into(block.len() / LANES, &mut part) };
         totals.iter_mut().zip(part).for_each(|(total, part)| *total = F::gather(*total, part));
@@ -204,22 +204,22 @@ fn line<T: Real, F: Fold<T>>(values: &[T]) -> T {
     F::finish(F::merge(totals[0], tail))
 }
 
-/// Rows of a matrix that are to be joined.
-struct Rows<T, F> {
+/// RowsAt of a matrix that are to be joined.
+struct RowsAt<T, F> {
     start: *const T,
     stride: usize,
     of: PhantomData<F>,
 }
 
-impl<T, F> Clone for Rows<T, F> {
-    fn clone(&self) -> Rows<T, F> {
+impl<T, F> Clone for RowsAt<T, F> {
+    fn clone(&self) -> RowsAt<T, F> {
         *self
     }
 }
 
-impl<T, F> Copy for Rows<T, F> {}
+impl<T, F> Copy for RowsAt<T, F> {}
 
-impl<T: Real, F: Fold<T>> Rows<T, F> {
+impl<T: Real, F: Fold<T>> RowsAt<T, F> {
     /// Each of a few columns, at most [`TILE`], over `count` rows. There are totals if the rows are more than a block.
     ///
     /// # Safety
@@ -240,14 +240,14 @@ impl<T: Real, F: Fold<T>> Rows<T, F> {
     }
 
     #[inline(always)]
-    fn from(self, row: usize) -> Rows<T, F> {
-        Rows { start: self.start.wrapping_add(row * self.stride), ..self }
+    fn from(self, row: usize) -> RowsAt<T, F> {
+        RowsAt { start: self.start.wrapping_add(row * self.stride), ..self }
     }
 
     /// Joins a block of rows with `y`: trees of eight, and of what is left.
     ///
     /// # Safety
-    /// As [`Rows::columns`].
+    /// As [`RowsAt::columns`].
     #[inline(always)]
     unsafe fn join_into(self, count: usize, y: &mut [T]) {
         let mut row = 0;
@@ -274,7 +274,7 @@ impl<T: Real, F: Fold<T>> Rows<T, F> {
     /// Joins the tree over the first `R` rows with `y`.
     ///
     /// # Safety
-    /// As [`Rows::columns`].
+    /// As [`RowsAt::columns`].
     #[inline(always)]
     unsafe fn tree_into<const R: usize>(self, y: &mut [T]) {
         const FEW: usize = 4;
@@ -296,10 +296,10 @@ impl<T: Real, F: Fold<T>> Rows<T, F> {
     }
 
     /// # Safety
-    /// As [`Rows::columns`], for `R` rows of the `W` columns from `column`.
+    /// As [`RowsAt::columns`], for `R` rows of the `W` columns from `column`.
     #[inline(always)]
     unsafe fn tree<const R: usize, const W: usize>(self, column: usize, y: &mut [T; W]) {
-        let from = Rows { start: self.start.wrapping_add(column), ..self };
+        let from = RowsAt { start: self.start.wrapping_add(column), ..self };
         // SAFETY: the caller's.
         let tree = unsafe {
             match R {
@@ -321,7 +321,7 @@ impl<T: Real, F: Fold<T>> Rows<T, F> {
     }
 
     /// # Safety
-    /// As [`Rows::one`], for two rows.
+    /// As [`RowsAt::one`], for two rows.
     #[inline(always)]
     unsafe fn two<const W: usize>(self) -> [T; W] {
         // SAFETY: the caller's.
@@ -329,7 +329,7 @@ impl<T: Real, F: Fold<T>> Rows<T, F> {
     }
 
     /// # Safety
-    /// As [`Rows::one`], for four rows.
+    /// As [`RowsAt::one`], for four rows.
     #[inline(always)]
     unsafe fn four<const W: usize>(self) -> [T; W] {
         // SAFETY: the caller's.

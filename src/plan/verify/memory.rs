@@ -2,7 +2,7 @@
 
 use super::touched::touched_by;
 use super::{APART, IN_PLACE, LINE, ONCE, Report, STATES, VALUES};
-use crate::kernel::{BufferId, Kernel, Mode, Touch};
+use crate::kernel::{BufferId, Effect, Kernel, Touch};
 use crate::plan::{Plan, Storage};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -29,37 +29,37 @@ enum Holds {
 
 pub(super) fn check(report: &mut Report<'_>) {
     let plan = report.plan;
-    let mut memory = Memory::new(plan);
+    let mut contents = Contents::new(plan);
     for (index, phase) in plan.phases.iter().enumerate() {
         if index == plan.commit_phase {
-            outputs(report, &memory, LINE);
+            outputs(report, &contents, LINE);
         }
         apart(report, index);
         for at in phase.steps.clone() {
-            memory.step(report, at, phase.shares);
+            contents.step(report, at, phase.shares);
         }
     }
-    outputs(report, &memory, if plan.commit_phase == plan.phases.len() { LINE } else { VALUES });
-    states(report, &memory);
+    outputs(report, &contents, if plan.commit_phase == plan.phases.len() { LINE } else { VALUES });
+    states(report, &contents);
 }
 
 /// Every output is all there.
-fn outputs(report: &mut Report<'_>, memory: &Memory, check: super::PlanCheck) {
+fn outputs(report: &mut Report<'_>, contents: &Contents, check: super::PlanCheck) {
     for (port, buffer) in &report.plan.outputs {
         let whole = 0..report.plan.buffers[*buffer].len;
-        if !memory.holds(report.plan, *buffer, &whole) {
+        if !contents.holds(report.plan, *buffer, &whole) {
             report.fault(check, format!("output `{}`", port.name));
         }
     }
 }
 
-fn states(report: &mut Report<'_>, memory: &Memory) {
+fn states(report: &mut Report<'_>, contents: &Contents) {
     let plan = report.plan;
     let next: HashMap<usize, BufferId> = plan.updates.iter().copied().collect();
     for (id, buffer) in plan.buffers.iter().enumerate() {
         let Storage::State(state) = buffer.storage else { continue };
         let whole = 0..buffer.bytes();
-        let mut held = memory.of(Space::State(state), &whole);
+        let mut held = contents.of(Space::State(state), &whole);
         let expected = next.get(&state);
         let is_right = held.all(|holds| match (holds, expected) {
             (Some(Holds::Value(value)), Some(next)) => value == *next,
@@ -119,11 +119,11 @@ fn apart(report: &mut Report<'_>, index: usize) {
 }
 
 /// What a share touches of a buffer, run by run.
-type Touched = (Touch, Vec<Range<usize>>);
+type TouchedRuns = (Touch, Vec<Range<usize>>);
 
 /// Whether a kernel writes over an operand that it does not read element for element.
-fn overwrites_operands(plan: &Plan, touched: &[Touched]) -> bool {
-    let span = |(touch, ranges): &Touched| {
+fn overwrites_operands(plan: &Plan, touched: &[TouchedRuns]) -> bool {
+    let span = |(touch, ranges): &TouchedRuns| {
         let (space, ranges) = bytes(plan, touch.buffer, ranges);
         ranges.map(|range| (space, range)).collect::<Vec<_>>()
     };
@@ -157,16 +157,16 @@ fn place(storage: Storage) -> (Space, usize) {
     }
 }
 
-struct Memory {
+struct Contents {
     // By space and start: the end of a stretch and what it holds.
     spaces: HashMap<Space, BTreeMap<usize, (usize, Holds)>>,
     // For each buffer, the last step that writes it.
     last_write: HashMap<BufferId, usize>,
 }
 
-impl Memory {
-    fn new(plan: &Plan) -> Memory {
-        let mut memory = Memory { spaces: HashMap::new(), last_write: HashMap::new() };
+impl Contents {
+    fn new(plan: &Plan) -> Contents {
+        let mut contents = Contents { spaces: HashMap::new(), last_write: HashMap::new() };
         let by_maps: HashSet<BufferId> = (plan.steps.iter())
             .filter(|step| matches!(step.call, Kernel::Map(_) | Kernel::GemmMap(_)))
             .flat_map(|step| step.call.writes())
@@ -175,20 +175,20 @@ impl Memory {
             let (space, _) = place(buffer.storage);
             // A map that writes over a state does so through a buffer of its own.
             if space != Space::Arena && !(matches!(space, Space::State(_)) && by_maps.contains(&id)) {
-                memory.write(space, 0..buffer.bytes(), Holds::Value(id));
+                contents.write(space, 0..buffer.bytes(), Holds::Value(id));
             }
         }
         for (at, step) in plan.steps.iter().enumerate() {
-            memory.last_write.extend(step.call.writes().into_iter().map(|buffer| (buffer, at)));
+            contents.last_write.extend(step.call.writes().into_iter().map(|buffer| (buffer, at)));
         }
-        memory
+        contents
     }
 
     /// A step by all of its shares: what it reads is there, and then what it writes.
     fn step(&mut self, report: &mut Report<'_>, at: usize, shares: usize) {
         let plan = report.plan;
         let step = &plan.steps[at];
-        let touched: Vec<Touched> = (0..shares).flat_map(|share| touched_by(step, share, shares)).collect();
+        let touched: Vec<TouchedRuns> = (0..shares).flat_map(|share| touched_by(step, share, shares)).collect();
         for (touch, ranges) in touched.iter().filter(|(touch, _)| !touch.writes()) {
             let is_state = matches!(plan.buffers[touch.buffer].storage, Storage::State(_));
             let is_early = self.last_write.get(&touch.buffer).is_some_and(|&last| last >= at) && !is_state;
@@ -215,7 +215,7 @@ impl Memory {
                 report.fault(LINE, format!("{} writes a state before the line", report.step(at)));
             }
             let holds = match &step.call {
-                _ if touch.mode == Mode::Fill => Holds::Fill(touch.buffer),
+                _ if touch.effect == Effect::Fill => Holds::Fill(touch.buffer),
                 Kernel::Copy(copy) if matches!(space, Space::State(_)) => Holds::Next(copy.from.buffer),
                 _ => Holds::Value(touch.buffer),
             };
