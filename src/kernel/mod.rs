@@ -19,6 +19,8 @@ mod simd;
 mod stretches;
 mod total;
 
+pub(crate) use batch_norm_grad::BatchNormGradCall;
+pub(crate) use batch_norm_train::BatchNormTrainCall;
 pub(crate) use call::{
     BufferId, Call, Description, Effect, Lower, LowerCx, Memory, Notes, Own, Pattern, Share, Split, Splits, Touch,
     View, Workspace,

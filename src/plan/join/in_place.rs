@@ -23,31 +23,7 @@ struct Candidate {
 
 pub(in crate::plan) fn commit_state(plan: &mut Plan) {
     let mut candidates = candidates(plan);
-    let body = plan.commit;
-    let is_early = early_steps(plan, body);
-    candidates.retain(|candidate| !is_early[candidate.step]);
-    let mut readers: HashMap<BufferId, Vec<usize>> =
-        candidates.iter().map(|candidate| (candidate.state, Vec::new())).collect();
-    for (index, step) in plan.steps[..body].iter().enumerate() {
-        for buffer in step.call.reads() {
-            if let Some(readers) = readers.get_mut(&buffer) {
-                readers.push(index);
-            }
-        }
-    }
-    let mut late;
-    // Rejecting a candidate can only shrink the set of late steps, so this ends.
-    loop {
-        late = late_steps(plan, &candidates, body);
-        let fits = |candidate: &Candidate| {
-            readers[&candidate.state].iter().all(|&reader| reader <= candidate.step || !late[reader])
-        };
-        let before = candidates.len();
-        candidates.retain(fits);
-        if candidates.len() == before {
-            break;
-        }
-    }
+    let late = settle(plan, &mut candidates);
     for candidate in &candidates {
         let storage = plan.buffers[candidate.state].storage;
         let Kernel::Map(map) = &mut plan.steps[candidate.step].call else { continue };
@@ -60,19 +36,44 @@ pub(in crate::plan) fn commit_state(plan: &mut Plan) {
     let needless: HashSet<usize> = candidates.iter().map(|candidate| candidate.copy).collect();
     let (mut early, mut commit): (Vec<Step>, Vec<Step>) = (Vec::new(), Vec::new());
     for (index, step) in plan.steps.drain(..).enumerate() {
-        if index >= body {
-            if !needless.contains(&index) {
-                commit.push(step);
-            }
-        } else if late[index] {
-            commit.push(step);
-        } else {
-            early.push(step);
+        match late.get(index) {
+            Some(false) => early.push(step),
+            Some(true) => commit.push(step),
+            None if needless.contains(&index) => {}
+            None => commit.push(step),
         }
     }
     plan.commit = early.len();
     early.extend(commit);
     plan.steps = early;
+}
+
+/// Keeps the candidates that may write in place, and gives which steps before the copies come late then.
+fn settle(plan: &Plan, candidates: &mut Vec<Candidate>) -> Vec<bool> {
+    let body = plan.commit;
+    let is_early = early_steps(plan, body);
+    candidates.retain(|candidate| !is_early[candidate.step]);
+    let mut readers: HashMap<BufferId, Vec<usize>> =
+        candidates.iter().map(|candidate| (candidate.state, Vec::new())).collect();
+    for (index, step) in plan.steps[..body].iter().enumerate() {
+        for buffer in step.call.reads() {
+            if let Some(readers) = readers.get_mut(&buffer) {
+                readers.push(index);
+            }
+        }
+    }
+    // Rejecting a candidate can only shrink the set of late steps, so this ends.
+    loop {
+        let late = late_steps(plan, candidates, body);
+        let fits = |candidate: &Candidate| {
+            readers[&candidate.state].iter().all(|&reader| reader <= candidate.step || !late[reader])
+        };
+        let before = candidates.len();
+        candidates.retain(fits);
+        if candidates.len() == before {
+            return late;
+        }
+    }
 }
 
 /// Map outputs that are wholly the next value of one state, in maps that read that state only element for element.

@@ -1,70 +1,98 @@
 //! Joins batch norm with the ReLU behind it, and its backward with that of the ReLU: one visit of each block of columns.
 
-use crate::kernel::{BufferId, Kernel, MapCall, MapOp, Pattern, Slot};
+use crate::kernel::{BatchNormGradCall, BatchNormTrainCall, BufferId, Kernel, MapCall, MapOp, Pattern, Slot};
 use crate::ops::{Compare, Unary};
-use crate::plan::{Plan, Storage};
+use crate::plan::{Plan, Step, Storage};
 use std::collections::HashMap;
 
 pub(in crate::plan) fn rectify_norms(plan: &mut Plan) {
-    let readers = plan.readers();
-    let mut makers: HashMap<BufferId, usize> = HashMap::new();
-    for (at, step) in plan.steps.iter().enumerate() {
-        makers.extend(step.call.writes().into_iter().map(|buffer| (buffer, at)));
-    }
-    // Written once, and so the same at any step behind.
-    let in_arena = |buffer: BufferId| matches!(plan.buffers[buffer].storage, Storage::Arena(_));
-    let read_by = |buffer: BufferId| {
-        let is_output = plan.outputs.iter().any(|&(_, output)| output == buffer);
-        readers.get(&buffer).map(Vec::as_slice).filter(|_| !is_output)
-    };
-    let one_half = |a: usize, b: usize| (a < plan.commit) == (b < plan.commit);
-    let map_at = |at: usize| match &plan.steps[at].call {
-        Kernel::Map(map) => Some(map),
-        _ => None,
-    };
+    let around = Around::new(plan);
+    let joins: Vec<Join> = (plan.steps.iter().enumerate())
+        .filter_map(|(at, step)| match &step.call {
+            Kernel::BatchNormTrain(norm) => around.relu_behind(at, norm),
+            Kernel::BatchNormGrad(norm) => around.gate_before(at, norm),
+            _ => None,
+        })
+        .collect();
     let mut gone = vec![false; plan.steps.len()];
-    let mut joined: Vec<(usize, usize, Joined)> = Vec::new();
-    for (at, step) in plan.steps.iter().enumerate() {
-        match &step.call {
-            Kernel::BatchNormTrain(norm) => {
-                let y = &norm.results[0];
-                let Some(&[reader]) = read_by(*y) else { continue };
-                let rectified = map_at(reader).filter(|_| one_half(at, reader)).and_then(|map| relu_of(map, *y));
-                let Some(rectified) = rectified.filter(|&result| in_arena(result)) else { continue };
-                gone[reader] = true;
-                joined.push((at, reader, Joined::Relu(rectified)));
-            }
-            Kernel::BatchNormGrad(norm) => {
-                let dy = norm.operands[4];
-                let Some(&maker) = makers.get(&dy).filter(|_| read_by(dy) == Some(&[at])) else { continue };
-                let gated = map_at(maker).filter(|_| one_half(at, maker)).and_then(|map| gate_of(plan, map));
-                let Some([gate, dy]) = gated.filter(|from| from.iter().all(|&buffer| in_arena(buffer))) else {
-                    continue;
-                };
-                gone[maker] = true;
-                joined.push((at, maker, Joined::Gate { gate, dy }));
-            }
-            _ => {}
-        }
-    }
-    for (at, map, with) in joined {
-        plan.steps[at].joined = Some(plan.steps[map].node);
-        match (&mut plan.steps[at].call, with) {
-            (Kernel::BatchNormTrain(norm), Joined::Relu(result)) => (norm.results[0], norm.relu) = (result, true),
-            (Kernel::BatchNormGrad(norm), Joined::Gate { gate, dy }) => {
-                (norm.operands[4], norm.gate) = (dy, Some(gate));
-            }
+    for Join { norm, map, with } in joins {
+        gone[map] = true;
+        plan.steps[norm].joined = Some(plan.steps[map].node);
+        match (&mut plan.steps[norm].call, with) {
+            (Kernel::BatchNormTrain(norm), With::Relu(result)) => (norm.results[0], norm.relu) = (result, true),
+            (Kernel::BatchNormGrad(norm), With::Gate { gate, dy }) => (norm.operands[DY], norm.gate) = (dy, Some(gate)),
             _ => {}
         }
     }
     plan.remove(&gone);
 }
 
-enum Joined {
+/// The cotangent among the operands of batch norm's backward.
+const DY: usize = 4;
+
+/// A batch norm and a map, by their steps, that become one.
+struct Join {
+    norm: usize,
+    map: usize,
+    with: With,
+}
+
+enum With {
     /// The buffer of the ReLU's result.
     Relu(BufferId),
     /// The cotangent, which counts where the gate is above 0.
     Gate { gate: BufferId, dy: BufferId },
+}
+
+/// What stands around each step.
+struct Around<'p> {
+    plan: &'p Plan,
+    readers: HashMap<BufferId, Vec<usize>>,
+    makers: HashMap<BufferId, usize>,
+}
+
+impl Around<'_> {
+    fn new(plan: &Plan) -> Around<'_> {
+        let made = |(at, step): (usize, &Step)| step.call.writes().into_iter().map(move |buffer| (buffer, at));
+        let makers = plan.steps.iter().enumerate().flat_map(made).collect();
+        Around { plan, readers: plan.readers(), makers }
+    }
+
+    /// The map that alone reads what batch norm makes, if it is its ReLU.
+    fn relu_behind(&self, norm: usize, call: &BatchNormTrainCall) -> Option<Join> {
+        let y = call.results[0];
+        let &[map] = self.read_by(y)? else { return None };
+        let result = relu_of(self.map(norm, map)?, y).filter(|&result| self.is_in_arena(result))?;
+        Some(Join { norm, map, with: With::Relu(result) })
+    }
+
+    /// The map that makes the cotangent, if that is a ReLU's and no one else reads it.
+    fn gate_before(&self, norm: usize, call: &BatchNormGradCall) -> Option<Join> {
+        let dy = call.operands[DY];
+        let &map = self.makers.get(&dy).filter(|_| self.read_by(dy) == Some(&[norm]))?;
+        let [gate, dy] = gate_of(self.plan, self.map(norm, map)?)?;
+        (self.is_in_arena(gate) && self.is_in_arena(dy)).then_some(Join { norm, map, with: With::Gate { gate, dy } })
+    }
+
+    /// The map of a step on the same side of the line.
+    fn map(&self, norm: usize, at: usize) -> Option<&MapCall> {
+        let is_one_half = (norm < self.plan.commit) == (at < self.plan.commit);
+        match &self.plan.steps[at].call {
+            Kernel::Map(map) if is_one_half => Some(map),
+            _ => None,
+        }
+    }
+
+    /// The steps that read a buffer which no one outside of the plan does.
+    fn read_by(&self, buffer: BufferId) -> Option<&[usize]> {
+        let is_output = self.plan.outputs.iter().any(|&(_, output)| output == buffer);
+        self.readers.get(&buffer).map(Vec::as_slice).filter(|_| !is_output)
+    }
+
+    /// Whether it is written once, and so the same at any step behind.
+    fn is_in_arena(&self, buffer: BufferId) -> bool {
+        matches!(self.plan.buffers[buffer].storage, Storage::Arena(_))
+    }
 }
 
 /// The result of a map that is nothing but the ReLU of `y`.
