@@ -109,6 +109,7 @@ enum Left {
 
 /// Where a NaN or an infinity came from.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Cause {
     /// It was given: an element of an input, a parameter or a state.
     Given {

@@ -28,6 +28,7 @@ pub struct Options {
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InstructionSet {
     /// The widest that the machine has.
     #[default]

@@ -10,6 +10,7 @@ mod files;
 mod held;
 mod observers;
 mod outputs;
+mod shared;
 mod sizes;
 mod tensors;
 mod threads;
