@@ -49,7 +49,7 @@ pub enum RunError {
         found: String,
     },
     /// The executable was not made to hold its state.
-    #[error("the executable holds no state; make it with `Options {{ holds_state: true, .. }}`, or call `run`")]
+    #[error("the executable holds no state; make it with `Options::holds_state(true)`, or call `run`")]
     NotHolding,
     /// The parameters were to be shared, but the executable was made to hold its own.
     #[error(
@@ -199,12 +199,13 @@ impl Executable {
     /// # Errors
     /// See [`Plan::new`].
     pub fn with(graph: Graph, bindings: &Bindings, options: &Options) -> Result<Executable, PlanError> {
-        let plan = Plan::shared(&graph, bindings, options.workers(), &options.costs, options.holds_state)?;
+        let plan =
+            Plan::shared(&graph, bindings, options.thread_count(), &options.rates(), options.is_holding_state())?;
         let bytes = plan.arena_bytes;
         let mut arena = Arena::new(bytes).ok_or(PlanError::OutOfMemory { bytes })?;
         let bytes = plan.scratch_bytes * plan.threads;
         let workers = Workers::new(&plan).ok_or(PlanError::OutOfMemory { bytes })?;
-        let mut held = if options.holds_state { Some(Held::new(&plan)?) } else { None };
+        let mut held = if options.is_holding_state() { Some(Held::new(&plan)?) } else { None };
         let start = arena.start();
         // Feeds, and states that are not held, are set at each run.
         let nowhere: *mut u8 = std::ptr::NonNull::<u64>::dangling().as_ptr().cast();
@@ -220,7 +221,7 @@ impl Executable {
                 Storage::Arena(_) | Storage::Feed(_) => nowhere,
             })
             .collect();
-        let level = options.instructions.level();
+        let level = options.instruction_set().level();
         let (pointers, updated) = (Pointers(pointers), shared::updated(&plan));
         let mut state_buffers = vec![0; plan.states.len()];
         // The first of the buffers over a state: others are next values.
@@ -298,7 +299,7 @@ impl Executable {
     /// let g = Builder::new();
     /// let count = g.state("count", DType::F32, [1]);
     /// g.update(count, count + 1.0);
-    /// let options = Options { holds_state: true, ..Options::default() };
+    /// let options = Options::default().holds_state(true);
     /// let mut run = Executable::with(g.finish()?, &Bindings::new(), &options)?;
     /// let mut states = [Tensor::vector(vec![0.0f32])];
     /// run.hold(&states)?;
