@@ -56,6 +56,7 @@ fn clipped(gradient: &[f64; 6], clip: Option<Clip>) -> [f64; 6] {
         Some(Clip::Value(limit)) => gradient.map(|g| g.clamp(-limit, limit)),
         Some(Clip::Norm(limit)) => shortened(limit, 1.0),
         Some(Clip::GlobalNorm(limit)) => shortened(limit, 2.0),
+        Some(other) => panic!("{other:?} has no case here"),
     }
 }
 
@@ -149,6 +150,7 @@ fn gradients_that_are_no_numbers_are_seen_in_the_parameter() {
                 Some(Clip::Value(_)) => [true, !bad.is_nan(), true, true, true, true],
                 // Nothing has a direction any more.
                 Some(Clip::Norm(_) | Clip::GlobalNorm(_)) => [false; 6],
+                Some(other) => panic!("{other:?} has no case here"),
                 None => [true, false, true, true, true, true],
             };
             assert_eq!(finite, expected, "{what}, {bad}: {found:?}");

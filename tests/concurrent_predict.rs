@@ -19,7 +19,7 @@ fn predictor(threads: usize) -> Predictor {
             .compile()
             .unwrap();
     trainer.fit(&Examples::try_from(&train).unwrap(), &Fit::new().silent()).unwrap();
-    trainer.fold().unwrap().predictor(&Options { threads, ..Options::default() }).unwrap()
+    trainer.fold().unwrap().predictor(&Options::default().threads(threads)).unwrap()
 }
 
 /// Batches of that size, each beginning at another image.

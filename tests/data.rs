@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use foldgrad::data::fashion_mnist::{self, Options};
-use foldgrad::data::{DataError, FASHION_CLASSES, ImageSet, Source, idx, silhouettes};
+use foldgrad::data::{DataError, DataSource, FASHION_CLASSES, ImageSet, idx, silhouettes};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -174,7 +174,7 @@ fn a_named_directory_is_read() {
     let fashion = fashion_mnist::load(&named(directory.path())).unwrap();
     let (train, test) = silhouettes::generate(5, 30, 20);
     assert_eq!((&fashion.train, &fashion.test), (&train, &test));
-    assert_eq!(fashion.source, Source::Directory(directory.path().to_owned()));
+    assert_eq!(fashion.source, DataSource::Directory(directory.path().to_owned()));
     assert_eq!(fashion.source.notice(), None);
 }
 
@@ -241,7 +241,7 @@ fn without_files_and_network_the_built_in_set_steps_in_and_says_so() {
 #[test]
 fn the_notice_stays_in_its_frame() {
     let reason = format!("a word {} too long for a line, äöü, and  two blanks", "ø".repeat(300));
-    let notice = Source::BuiltIn { reason }.notice().unwrap();
+    let notice = DataSource::BuiltIn { reason }.notice().unwrap();
     for line in notice.lines() {
         assert_eq!(line.chars().count(), 78, "{line}");
     }
@@ -323,6 +323,6 @@ fn the_real_fashion_mnist() {
     let packed = directory.join("train-images-idx3-ubyte.gz").is_file();
     if packed {
         let options = Options { cache: Some(directory.clone()), offline: true, ..Options::default() };
-        assert_eq!(fashion_mnist::load(&options).unwrap().source, Source::Cache(directory));
+        assert_eq!(fashion_mnist::load(&options).unwrap().source, DataSource::Cache(directory));
     }
 }

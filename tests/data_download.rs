@@ -15,7 +15,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use foldgrad::data::download::{File, Limits, fetch};
 use foldgrad::data::fashion_mnist::{self, Options};
-use foldgrad::data::{DataError, Source, silhouettes};
+use foldgrad::data::{DataError, DataSource, silhouettes};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -391,25 +391,25 @@ fn a_data_set_is_downloaded_once_and_then_cached() {
     };
     let fashion = fashion_mnist::load(&options).unwrap();
     assert_eq!((&fashion.train, &fashion.test), (&train, &test));
-    assert_eq!(fashion.source, Source::Downloaded(cache.clone()));
+    assert_eq!(fashion.source, DataSource::Downloaded(cache.clone()));
     assert_eq!((bad.starts().len(), good.starts().len()), (1, 4), "a source that failed is asked last from then on");
 
     let again = fashion_mnist::load(&options).unwrap();
-    assert_eq!((again.source, good.starts().len()), (Source::Cache(cache.clone()), 4));
+    assert_eq!((again.source, good.starts().len()), (DataSource::Cache(cache.clone()), 4));
     assert_eq!(again.train, train);
 
     // One damaged file: it alone is fetched again; without a network the built-in set steps in, and says why.
     let damaged = cache.join("b-labels.gz");
     fs::write(&damaged, b"damaged").unwrap();
     options.offline = true;
-    let Source::BuiltIn { reason } = fashion_mnist::load(&options).unwrap().source else { panic!("not built in") };
+    let DataSource::BuiltIn { reason } = fashion_mnist::load(&options).unwrap().source else { panic!("not built in") };
     assert!(reason.contains("b-labels.gz") && reason.contains("damaged"), "{reason}");
     options.offline = false;
-    assert_eq!(fashion_mnist::load(&options).unwrap().source, Source::Downloaded(cache.clone()));
+    assert_eq!(fashion_mnist::load(&options).unwrap().source, DataSource::Downloaded(cache.clone()));
     assert_eq!(good.starts().len(), 5);
 
     fs::remove_file(&damaged).unwrap();
     options.sources = vec![dead()];
-    let Source::BuiltIn { reason } = fashion_mnist::load(&options).unwrap().source else { panic!("not built in") };
+    let DataSource::BuiltIn { reason } = fashion_mnist::load(&options).unwrap().source else { panic!("not built in") };
     assert!(reason.contains("b-labels.gz") && reason.contains(&options.sources[0]), "{reason}");
 }

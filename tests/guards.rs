@@ -15,7 +15,7 @@ const THREADS: [usize; 4] = [1, 2, 3, 8];
 
 fn options(threads: usize, holds_state: bool) -> Options {
     let costs = Costs { barrier: 0.0, call: 0.0, ..Costs::default() };
-    Options { threads, holds_state, costs, ..Options::default() }
+    Options::default().threads(threads).holds_state(holds_state).costs(costs)
 }
 
 fn bits(states: &[Tensor]) -> Vec<Vec<u64>> {

@@ -78,7 +78,7 @@ fn run(graph: &Graph, given: &Tensors, options: &Options) -> Tensors {
     let by_name = |ports: &[Port]| -> Vec<Tensor> { ports.iter().map(|port| given[&port.name].clone()).collect() };
     let (data, mut states) = (by_name(run.plan().feeds()), by_name(run.plan().states()));
     let data: Vec<&Tensor> = data.iter().collect();
-    if options.holds_state {
+    if options.is_holding_state() {
         run.hold(&states).unwrap();
         (0..3).for_each(|_| run.run_held(&data).unwrap());
         run.release(&mut states).unwrap();
@@ -104,7 +104,11 @@ fn by_reference(graph: &Graph, given: &Tensors) -> OrderedMap<String, Vec<f64>> 
 }
 
 fn options(instructions: InstructionSet, threads: usize, holds_state: bool) -> Options {
-    Options { threads, instructions, holds_state, costs: Costs { barrier: 0.0, call: 0.0, ..Costs::default() } }
+    Options::default().threads(threads).instructions(instructions).holds_state(holds_state).costs(Costs {
+        barrier: 0.0,
+        call: 0.0,
+        ..Costs::default()
+    })
 }
 
 fn check(dtype: DType, update: Update, rows: usize, tolerance: f64) {

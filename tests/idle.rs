@@ -23,7 +23,7 @@ fn nothing_runs_between_runs() {
     let g = Builder::new();
     let (x, w) = (g.input("x", DType::F32, [256, 512]), g.parameter("w", DType::F32, [512, 512]));
     g.output("y", x.dot(w).tanh());
-    let options = Options { threads: 4, ..Options::default() };
+    let options = Options::default().threads(4);
     let mut run = Executable::with(g.finish().unwrap(), &Bindings::new(), &options).unwrap();
     run.record(true);
     let x = Tensor::full(DType::F32, [256, 512], 0.5);

@@ -50,7 +50,8 @@ fn check(what: &str, graph: Graph, bindings: &Bindings, feeds: &OrderedMap<Strin
         for threads in [1, 3] {
             // Waiting for free, so that small work is shared out too.
             let costs = Costs { barrier: 0.0, call: 0.0, ..Costs::default() };
-            let options = Options { threads, instructions, holds_state: threads > 1, costs };
+            let options =
+                Options::default().threads(threads).instructions(instructions).holds_state(threads > 1).costs(costs);
             let run = Executable::with(graph.clone(), bindings, &options).unwrap();
             let what = format!("{what}, {instructions:?}, {threads} threads");
             check_run(&what, run, feeds, &expected, tolerance);

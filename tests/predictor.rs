@@ -159,7 +159,7 @@ fn simple(axes: &[Dim]) -> Result<Predictor, PredictError> {
     let default = [Dim::symbol("batch"), Dim::Known(2)];
     let x = g.input("x", DType::F32, Shape::new(if axes.is_empty() { default.to_vec() } else { axes.to_vec() }));
     g.output("y", x * g.parameter("w", DType::F32, [2]));
-    let options = Options { threads: 2, ..Options::default() };
+    let options = Options::default().threads(2);
     Predictor::new(g.finish().unwrap(), [("w".to_owned(), Tensor::full(DType::F32, [2], 2.0))], &options)
 }
 

@@ -21,7 +21,7 @@ fn trainer(batch_norm: BatchNorm) -> Trainer {
 }
 
 fn compiled(graph: &Graph, batch: usize, threads: usize) -> Executable {
-    let options = Options { threads, ..Options::default() };
+    let options = Options::default().threads(threads);
     Executable::with(graph.clone(), &Bindings::from([(Symbol::new("batch"), batch)]), &options).unwrap()
 }
 
@@ -285,7 +285,7 @@ fn a_plan_tells_what_it_expects() {
     assert!((plan.estimate() - sum).abs() < 1e-6);
     // Half the rate takes longer.
     let costs = foldgrad::plan::Costs { multiply_adds: 50.0, ..*plan.costs() };
-    let options = Options { threads: 2, costs, ..Options::default() };
+    let options = Options::default().threads(2).costs(costs);
     let bindings = Bindings::from([(Symbol::new("batch"), 32)]);
     let slower = Executable::with(trainer.training_graph().clone(), &bindings, &options).unwrap();
     assert!(slower.plan().estimate() > plan.estimate());

@@ -6,7 +6,7 @@ mod common;
 use common::config;
 use common::running::{SETS, options};
 use common::stateful::{Stateful, float_of};
-use foldgrad::exec::{Executable, Options};
+use foldgrad::exec::Executable;
 use foldgrad::ir::{Bindings, OrderedMap, Shape, Symbol};
 use foldgrad::plan::Port;
 use foldgrad::reference::{Array, Number, interpret};
@@ -49,7 +49,7 @@ fn check(seed: u64, in_place: &Cell<usize>) -> Result<(), String> {
     let mut trial = Stateful::of(seed, float);
     let (threads, set) = ([1, 2, 3, 8][(seed >> 8) as usize % 4], SETS[(seed >> 16) as usize % 3]);
     let holds_state = (seed >> 24).is_multiple_of(2);
-    let options = Options { holds_state, ..options(set, threads, true) };
+    let options = options(set, threads, true).holds_state(holds_state);
     let bindings = Bindings::from([(Symbol::new("n"), trial.rows)]);
     let mut run =
         Executable::with(trial.graph.clone(), &bindings, &options).map_err(|error| format!("not planned: {error}"))?;
@@ -141,7 +141,7 @@ fn whatever_reads_a_next_value_reads_all_of_it() {
             let values =
                 |from: f64| Tensor::from_f64(DType::F64, [200], (0..200).map(|i| (from + f64::from(i)).sin())).unwrap();
             let (x, mut states) = (values(0.5), [values(3.0)]);
-            let options = Options { holds_state, ..options(SETS[0], threads, true) };
+            let options = options(SETS[0], threads, true).holds_state(holds_state);
             let mut run = Executable::with(graph.clone(), &Bindings::new(), &options).unwrap();
             run.plan().verify().unwrap();
             for step in 0..2 {

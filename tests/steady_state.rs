@@ -70,7 +70,7 @@ fn training(threads: usize) {
     }
     applied.carry_states();
     g.output("loss", loss);
-    let (bindings, options) = (Bindings::from([(Symbol::new("batch"), 32)]), Options { threads, ..Options::default() });
+    let (bindings, options) = (Bindings::from([(Symbol::new("batch"), 32)]), Options::default().threads(threads));
     let mut run = Executable::with(g.finish().unwrap(), &bindings, &options).unwrap();
     run.guard("loss").unwrap();
     run.guard_updates(true);
@@ -84,7 +84,7 @@ fn training(threads: usize) {
 fn prediction(threads: usize) {
     let model = tutorial(BatchNorm::Before).unwrap();
     let folded = pass::fold(&model.graph(Mode::Inference, DType::F32).unwrap(), &model.initial_values(0)).unwrap();
-    let predictor = folded.predictor(&Options { threads, ..Options::default() }).unwrap();
+    let predictor = folded.predictor(&Options::default().threads(threads)).unwrap();
     for rows in [1, 32, 2 * BLOCK + 3] {
         let x = Tensor::full(DType::F32, [rows, 28, 28], 0.5);
         let mut outputs = [Tensor::zeros(DType::F32, [rows, 10])];

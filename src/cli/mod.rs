@@ -77,7 +77,7 @@ struct Running {
 impl From<Running> for Options {
     fn from(running: Running) -> Options {
         let options = Options::default();
-        Options { threads: running.threads.map_or(options.threads, usize::from), ..options }
+        running.threads.map_or(options, |threads| options.threads(usize::from(threads)))
     }
 }
 

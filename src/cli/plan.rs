@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     if !args.brief {
         let _ = writeln!(text, "{plan}");
     }
-    write_costs(&mut text, options.costs, measured);
+    write_costs(&mut text, options.rates(), measured);
     write_estimates(&mut text, plan, profile.as_ref());
     print(&text)
 }

@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     let options = args.subject.options(Costs::default());
     let mut compiled = args.subject.compile(&options)?;
     let profile = compiled.profile(args.steps as usize)?;
-    let ceilings = Ceilings::measure(options.threads);
+    let ceilings = Ceilings::measure(options.thread_count());
     if to_stdout {
         print(&profile.to_json(&ceilings).to_string())?;
     } else {

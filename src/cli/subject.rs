@@ -75,8 +75,8 @@ impl Subject {
         for &(index, value) in &self.costs {
             *(RATES[index].of)(&mut costs) = value;
         }
-        let options = Options { costs, ..Options::default() };
-        self.threads.map_or(options, |threads| Options { threads: usize::from(threads), ..options })
+        let options = Options::default().costs(costs);
+        self.threads.map_or(options, |threads| options.threads(usize::from(threads)))
     }
 
     /// Says what it is: `training step, batch 32`.

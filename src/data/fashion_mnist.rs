@@ -19,7 +19,7 @@ use super::error::DataError;
 use super::idx;
 use super::set::ImageSet;
 use super::silhouettes;
-use super::source::Source;
+use super::source::DataSource;
 
 /// The names of the classes, in the order of the labels 0 to 9.
 pub const FASHION_CLASSES: [&str; 10] =
@@ -49,8 +49,8 @@ pub struct Fashion {
     pub train: ImageSet,
     /// The test set: 10,000 images, if it is the whole.
     pub test: ImageSet,
-    /// Where both come from. Show its [`notice`](Source::notice), if it has one.
-    pub source: Source,
+    /// Where both come from. Show its [`notice`](DataSource::notice), if it has one.
+    pub source: DataSource,
 }
 
 /// Where to look for Fashion-MNIST.
@@ -135,22 +135,22 @@ pub fn load(options: &Options) -> Result<Fashion, DataError> {
 /// Whatever is wrong with a directory that was named: [`DataError::NotADirectory`], [`DataError::Missing`], all
 /// that [`idx::read_images`] says, [`DataError::CountMismatch`], [`DataError::Label`], or [`DataError::Shape`]
 /// for images that are not 28 x 28. That a download fails is no error: the built-in set steps in, and
-/// [`Source::BuiltIn`] tells why.
+/// [`DataSource::BuiltIn`] tells why.
 pub fn load_with(options: &Options, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Fashion, DataError> {
     if let Some(directory) = &options.directory {
-        return read(directory, &options.files, Source::Directory);
+        return read(directory, &options.files, DataSource::Directory);
     }
     match cached_or_downloaded(options, progress) {
         Ok((directory, source)) => read(directory, &options.files, source),
         Err(reason) => {
             let [train, test] = options.built_in.map(|count| count.max(1));
             let (train, test) = silhouettes::generate(silhouettes::SEED, train, test);
-            Ok(Fashion { train, test, source: Source::BuiltIn { reason } })
+            Ok(Fashion { train, test, source: DataSource::BuiltIn { reason } })
         }
     }
 }
 
-type MakeSource = fn(PathBuf) -> Source;
+type MakeSource = fn(PathBuf) -> DataSource;
 
 /// The cache once all files are in it, or the reason why they are not.
 fn cached_or_downloaded<'a>(
@@ -165,7 +165,7 @@ fn cached_or_downloaded<'a>(
     if options.offline {
         let lacking = options.files.iter().find(|file| !download::is_genuine(file, cache, &options.limits));
         return match lacking {
-            None => Ok((cache, Source::Cache)),
+            None => Ok((cache, DataSource::Cache)),
             Some(file) => Err(format!(
                 "no directory was named, {} is not in the cache {} (or is damaged), and the network was not to be used",
                 file.name,
@@ -174,11 +174,11 @@ fn cached_or_downloaded<'a>(
         };
     }
     let mut sources = options.sources.clone();
-    let mut source: MakeSource = Source::Cache;
+    let mut source: MakeSource = DataSource::Cache;
     for file in &options.files {
         let fetched = download::fetch(file, &sources, cache, &options.limits, progress);
         if let Some(from) = fetched.map_err(|error| error.to_string())?.source {
-            source = Source::Downloaded;
+            source = DataSource::Downloaded;
             // Ask the source that answered first for the next file: not every file shall wait for a dead one.
             sources.sort_by_key(|source| *source != from);
         }

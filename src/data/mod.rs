@@ -3,7 +3,7 @@
 //! ```text
 //! --data DIR, FASHION_MNIST_DIR ─┐
 //! the user's cache ──────────────┼─ idx ──┐
-//! a download into that cache ────┘        ├─→ ImageSet (train), ImageSet (test), Source
+//! a download into that cache ────┘        ├─→ ImageSet (train), ImageSet (test), DataSource
 //! none of them: silhouettes ──────────────┘
 //! ```
 //!
@@ -13,10 +13,10 @@
 //!
 //! **Invariant:** what a user names is used or refused, never replaced. Only where nothing was named, and
 //! nothing can be downloaded, does the drawn data set of [`silhouettes`] step in, and then
-//! [`Source::notice`] has something to say.
+//! [`DataSource::notice`] has something to say.
 //!
 //! ```
-//! use foldgrad::data::{Source, fashion_mnist};
+//! use foldgrad::data::{DataSource, fashion_mnist};
 //!
 //! # fn main() -> Result<(), foldgrad::data::DataError> {
 //! let options = fashion_mnist::Options { offline: true, built_in: [100, 50], ..Default::default() };
@@ -25,7 +25,7 @@
 //!     eprintln!("{notice}");
 //! }
 //! assert_eq!((fashion.train.len(), fashion.test.len()), (100, 50));
-//! assert!(matches!(fashion.source, Source::BuiltIn { .. }));
+//! assert!(matches!(fashion.source, DataSource::BuiltIn { .. }));
 //! # Ok(()) }
 //! ```
 
@@ -40,4 +40,4 @@ mod source;
 pub use error::{Attempt, DataError};
 pub use fashion_mnist::{FASHION_CLASSES, Fashion};
 pub use set::ImageSet;
-pub use source::Source;
+pub use source::DataSource;

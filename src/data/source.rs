@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Where the images came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+#[non_exhaustive]
+pub enum DataSource {
     /// The directory that the user named.
     Directory(PathBuf),
     /// The user's cache, which already held all the files.
@@ -22,7 +23,7 @@ pub enum Source {
 /// The width of the notice, frame included.
 const WIDTH: usize = 78;
 
-impl Source {
+impl DataSource {
     /// The directory that was read, if one was.
     pub fn directory(&self) -> Option<&Path> {
         match self {
@@ -35,11 +36,11 @@ impl Source {
     /// `None` if the images are what was asked for.
     ///
     /// ```
-    /// use foldgrad::data::Source;
-    /// let source = Source::BuiltIn { reason: "there is no network".into() };
+    /// use foldgrad::data::DataSource;
+    /// let source = DataSource::BuiltIn { reason: "there is no network".into() };
     /// let notice = source.notice().unwrap_or_default();
     /// assert!(notice.contains("NOT FASHION-MNIST") && notice.contains("there is no network"));
-    /// assert_eq!(Source::Directory("data".into()).notice(), None);
+    /// assert_eq!(DataSource::Directory("data".into()).notice(), None);
     /// ```
     pub fn notice(&self) -> Option<String> {
         let Self::BuiltIn { reason } = self else { return None };
@@ -67,7 +68,7 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for DataSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(path) => write!(f, "Fashion-MNIST from {}", path.display()),

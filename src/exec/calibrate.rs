@@ -33,14 +33,14 @@ impl Costs {
     /// ```no_run
     /// use foldgrad::{exec::Options, plan::Costs};
     /// let options = Options::default();
-    /// let options = Options { costs: Costs::measure(&options)?, ..options };
+    /// let options = options.costs(Costs::measure(&options)?);
     /// # Ok::<(), foldgrad::exec::CalibrateError>(())
     /// ```
     ///
     /// # Errors
     /// Memory that the system does not give; nothing else is expected.
     pub fn measure(options: &Options) -> Result<Costs, CalibrateError> {
-        let single = Options { threads: 1, ..*options };
+        let single = options.threads(1);
         let call = call(&single)?;
         // 12 bytes an instruction and element, as the cost of a map counts them.
         let map_bytes = {
@@ -62,7 +62,7 @@ impl Costs {
             let (m, k, n) = (4, 784, 304);
             1.1 * (4 * k * n) as f64 / (product(&single, m, k, n)? - call).max(LEAST)
         };
-        let barrier = if options.workers() > 1 { barrier(options)? } else { Costs::default().barrier };
+        let barrier = if options.thread_count() > 1 { barrier(options)? } else { Costs::default().barrier };
         Ok(Costs { multiply_adds, operand_bytes, map_bytes, elementary, barrier, call })
     }
 }
@@ -140,7 +140,7 @@ fn barrier(options: &Options) -> Result<f64, CalibrateError> {
         g.output("y", x);
         // Where waiting is free, every product is shared out by columns.
         let costs = Costs { barrier: 0.0, ..Costs::default() };
-        let options = Options { threads, costs, ..*options };
+        let options = options.threads(threads).costs(costs);
         let mut run = Executable::with(g.finish()?, &Bindings::default(), &options)?;
         let (x, w) = (Tensor::full(DType::F32, [m, n], 0.5), Tensor::full(DType::F32, [n, n], 0.01));
         Ok((fastest(&mut run, &[&x, &w])?, run.plan().planned_phases().len()))

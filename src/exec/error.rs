@@ -34,7 +34,7 @@ pub enum RunError {
         found: String,
     },
     /// The executable was not made to hold its state.
-    #[error("the executable holds no state; make it with `Options {{ holds_state: true, .. }}`, or call `run`")]
+    #[error("the executable holds no state; make it with `Options::holds_state(true)`, or call `run`")]
     NotHolding,
     /// The parameters were to be shared, but the executable was made to hold its own.
     #[error(
@@ -83,6 +83,7 @@ pub enum RunError {
 
 /// Where a NaN or an infinity came from.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Cause {
     /// It was given: an element of an input, a parameter or a state.
     Given {

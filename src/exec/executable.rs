@@ -93,12 +93,13 @@ impl Executable {
     /// # Errors
     /// See [`Plan::new`].
     pub fn with(graph: Graph, bindings: &Bindings, options: &Options) -> Result<Executable, PlanError> {
-        let plan = Plan::shared(&graph, bindings, options.workers(), &options.costs, options.holds_state)?;
+        let plan =
+            Plan::shared(&graph, bindings, options.thread_count(), &options.rates(), options.is_holding_state())?;
         let bytes = plan.arena_bytes;
         let mut arena = Arena::new(bytes).ok_or(PlanError::OutOfMemory { bytes })?;
         let bytes = plan.scratch_bytes * plan.threads;
         let workers = Workers::new(&plan).ok_or(PlanError::OutOfMemory { bytes })?;
-        let mut held = if options.holds_state { Some(HeldStates::new(&plan)?) } else { None };
+        let mut held = if options.is_holding_state() { Some(HeldStates::new(&plan)?) } else { None };
         let start = arena.start();
         // Feeds, and states that are not held, are set at each run.
         let nowhere: *mut u8 = std::ptr::NonNull::<u64>::dangling().as_ptr().cast();
@@ -114,7 +115,7 @@ impl Executable {
                 Storage::Arena(_) | Storage::Feed(_) => nowhere,
             })
             .collect();
-        let level = options.instructions.level();
+        let level = options.instruction_set().level();
         let (pointers, updated) =
             (Pointers(pointers), plan.steps.iter().find_map(|step| plan.states_written(step).next()));
         let mut state_buffers = vec![0; plan.states.len()];
@@ -193,7 +194,7 @@ impl Executable {
     /// let g = Builder::new();
     /// let count = g.state("count", DType::F32, [1]);
     /// g.update(count, count + 1.0);
-    /// let options = Options { holds_state: true, ..Options::default() };
+    /// let options = Options::default().holds_state(true);
     /// let mut run = Executable::with(g.finish()?, &Bindings::new(), &options)?;
     /// let mut states = [Tensor::vector(vec![0.0f32])];
     /// run.hold(&states)?;

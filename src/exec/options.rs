@@ -9,25 +9,24 @@ use crate::plan::Costs;
 /// other forms.
 ///
 /// ```
-/// use foldgrad::exec::{InstructionSet, Options};
-/// let options = Options { threads: 1, ..Options::default() };
-/// assert_eq!(options.instructions, InstructionSet::Widest);
+/// use foldgrad::exec::{InstructionSet, MOST_THREADS, Options};
+/// let options = Options::default().threads(2).instructions(InstructionSet::Avx2);
+/// assert_eq!((options.thread_count(), options.instruction_set()), (2, InstructionSet::Avx2));
+/// assert_eq!(options.threads(0).thread_count(), 1);
+/// assert_eq!(options.threads(100_000).thread_count(), MOST_THREADS);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
 pub struct Options {
-    /// Threads that share a run, the calling one among them; 0 counts as 1, and more than [`MOST_THREADS`] as that many.
-    /// By default as many as the machine runs at once, or what the environment variable `FOLDGRAD_THREADS` says.
-    pub threads: usize,
-    /// The instruction set of the kernels; `FOLDGRAD_INSTRUCTIONS` (`widest`, `avx2`, `baseline`) by default.
-    pub instructions: InstructionSet,
-    /// Whether the executable is meant to hold its state between runs (see [`hold`](super::Executable::hold)), in a layout of its choice. Not by default.
-    pub holds_state: bool,
-    /// The rates that decide how work is shared out.
-    pub costs: Costs,
+    threads: usize,
+    instructions: InstructionSet,
+    holds_state: bool,
+    costs: Costs,
 }
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InstructionSet {
     /// The widest that the machine has.
     #[default]
@@ -42,9 +41,50 @@ pub enum InstructionSet {
 pub const MOST_THREADS: usize = 64;
 
 impl Options {
-    /// The threads that a run may use.
-    pub(crate) fn workers(&self) -> usize {
-        self.threads.clamp(1, MOST_THREADS)
+    /// Threads that share a run, the calling one among them; 0 counts as 1, and more than [`MOST_THREADS`] as that many.
+    /// By default as many as the machine runs at once, or what the environment variable `FOLDGRAD_THREADS` says.
+    pub fn threads(mut self, threads: usize) -> Options {
+        self.threads = threads.clamp(1, MOST_THREADS);
+        self
+    }
+
+    /// The instruction set of the kernels; `FOLDGRAD_INSTRUCTIONS` (`widest`, `avx2`, `baseline`) by default.
+    pub fn instructions(mut self, instructions: InstructionSet) -> Options {
+        self.instructions = instructions;
+        self
+    }
+
+    /// Whether the executable is meant to hold its state between runs (see [`hold`](super::Executable::hold)), in a layout
+    /// of its choice. Not by default.
+    pub fn holds_state(mut self, holds_state: bool) -> Options {
+        self.holds_state = holds_state;
+        self
+    }
+
+    /// The rates that decide how work is shared out.
+    pub fn costs(mut self, costs: Costs) -> Options {
+        self.costs = costs;
+        self
+    }
+
+    /// How many threads share a run: 1 to [`MOST_THREADS`].
+    pub fn thread_count(&self) -> usize {
+        self.threads
+    }
+
+    /// The instruction set that was asked for.
+    pub fn instruction_set(&self) -> InstructionSet {
+        self.instructions
+    }
+
+    /// Whether an executable with these settings is meant to hold its state.
+    pub fn is_holding_state(&self) -> bool {
+        self.holds_state
+    }
+
+    /// The rates in use.
+    pub fn rates(&self) -> Costs {
+        self.costs
     }
 }
 
@@ -58,7 +98,7 @@ impl Default for Options {
             _ => InstructionSet::Widest,
         };
         let threads = threads.filter(|&threads: &usize| threads > 0).unwrap_or_else(here);
-        Options { threads: threads.min(MOST_THREADS), instructions, holds_state: false, costs: Costs::default() }
+        Options { threads: 1, instructions, holds_state: false, costs: Costs::default() }.threads(threads)
     }
 }
 

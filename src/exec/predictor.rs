@@ -224,11 +224,11 @@ impl Predictor {
         }
         let in_blocks = matches!(batch, Dim::Symbol(batch) if rows::are_independent(&graph, batch));
         let idle = Idle::default();
-        let options = Options { threads: options.workers(), ..*options };
+        let options = *options;
         let predictor =
             Predictor { graph, weights: values, inputs, outputs, batch, in_blocks, finite_only: false, options, idle };
         // What cannot be planned is said now rather than at the first call.
-        predictor.with(batch.known().unwrap_or(1), options.threads, |run| run.read_only())??;
+        predictor.with(batch.known().unwrap_or(1), options.thread_count(), |run| run.read_only())??;
         Ok(predictor)
     }
 
@@ -300,13 +300,13 @@ impl Predictor {
     fn fill(&self, inputs: &[&Tensor], outputs: &mut [Tensor], rows: usize) -> Result<(), PredictError> {
         let starts = outputs.iter_mut().map(|output| data_pointer_mut(output.data_mut()));
         let outputs: SmallVec<[*mut u8; 4]> = starts.collect();
-        if self.in_blocks && rows > BLOCK * self.options.threads {
+        if self.in_blocks && rows > BLOCK * self.options.thread_count() {
             // SAFETY: each output has as many rows as the inputs, and is borrowed for this call.
             return unsafe { blocks::compute(self, inputs, &outputs, rows) };
         }
         // SAFETY: as above.
         let run = |run: &mut Executable| unsafe { run.run_rows(inputs, &self.weights, &outputs, 0) };
-        Ok(self.with(rows, self.options.threads, run)??)
+        Ok(self.with(rows, self.options.thread_count(), run)??)
     }
 
     /// Whether the inputs fit the graph; the number of their rows.
@@ -361,7 +361,7 @@ impl Predictor {
             Dim::Symbol(batch) => Bindings::from([(batch, rows)]),
             Dim::Known(_) => Bindings::new(),
         };
-        Executable::with(self.graph.clone(), &bindings, &Options { holds_state: false, threads, ..self.options })
+        Executable::with(self.graph.clone(), &bindings, &self.options.holds_state(false).threads(threads))
     }
 }
 

@@ -51,6 +51,7 @@ impl Code {
 
 /// Where something was written. Prints as `src/main.rs:12:9`, or `line 3` of a text form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Place {
     /// In the user's program.
     User(&'static Location<'static>),

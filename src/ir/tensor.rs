@@ -123,6 +123,7 @@ impl TensorData {
 
 /// A tensor could not be made from what was given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TensorError {
     /// The buffer's length is not the product of the shape.
     #[error(

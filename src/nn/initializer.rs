@@ -5,6 +5,7 @@ use crate::random::Stream;
 
 /// How a variable starts. Fans are Keras's: of a kernel `[in, out]`, `in` and `out`.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Initializer {
     /// All 0.
     Zeros,

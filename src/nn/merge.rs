@@ -14,6 +14,7 @@ use crate::ir::{Code, Diagnostic, Expr};
 /// # Ok::<(), foldgrad::Diagnostics>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Merge {
     /// The sum.
     Add,

@@ -39,18 +39,13 @@ pub enum Attr {
 }
 
 /// An attribute is missing or not of the expected form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("attribute `{name}`: expected {expected}")]
 pub struct AttrError {
     /// The attribute's name.
     pub name: String,
     /// What was expected.
     pub expected: &'static str,
-}
-
-impl fmt::Display for AttrError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "attribute `{}`: expected {}", self.name, self.expected)
-    }
 }
 
 /// The text of each attribute as the parser read it; an op takes out what it knows.

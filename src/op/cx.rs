@@ -38,7 +38,8 @@ impl FromIterator<TensorType> for Types {
 }
 
 /// Why operands do not fit an op.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}{}", .help.as_deref().map(|help| format!("; {help}")).unwrap_or_default())]
 pub struct Mismatch {
     pub(crate) code: Code,
     pub(crate) message: String,

@@ -26,6 +26,7 @@ pub struct Folded {
 
 /// A graph could not be folded.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FoldError {
     /// The weights do not fit the graph.
     #[error(transparent)]

@@ -26,6 +26,7 @@ pub struct Weighted {
 
 /// Why the weights could not be folded.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum WeightsMismatch {
     /// A parameter or state has no value.
     #[error("there is no value for `{name}` ({ty}); give one for each parameter and state of the graph")]

@@ -10,6 +10,7 @@ use crate::ops::{BatchNormTrain, Binary};
 
 /// A training graph could not be frozen.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FreezeError {
     /// The graph has no such output.
     #[error("the graph has no output `{name}`; it has {known}")]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 /// What a pass does.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Action {
     /// Applies rules until none fires.
     Rules(&'static [&'static [&'static Rule]]),
@@ -58,6 +59,7 @@ pub struct Outcome {
 
 /// A pipeline could not finish. The graph that it was given is as it was.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PassError {
     /// A rule is wrong.
     #[error("pass `{pass}`: {error}")]

@@ -27,6 +27,7 @@ use std::collections::HashMap;
 
 /// A graph could not be planned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// A symbolic dimension has no size.
     #[error("{source}; {node} has it in its shape {shape}")]

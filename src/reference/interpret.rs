@@ -6,6 +6,7 @@ use crate::op::{EvalCx, Op};
 
 /// A graph could not be evaluated.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EvalError {
     /// An input that the outputs need was not fed.
     #[error("the input `{name}` ({ty}) was not fed; feed a value under that name")]

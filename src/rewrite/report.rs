@@ -72,6 +72,7 @@ pub struct Refused {
 
 /// Rewriting failed: a rule is wrong, and its result was thrown away.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RewriteError {
     /// A replacement has another type than what it replaces.
     #[error("rule `{rule}` at {node}: the replacement is {found}, not {expected}; disable the rule and report this")]

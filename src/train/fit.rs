@@ -18,6 +18,7 @@ use std::time::Instant;
 
 /// The order in which an epoch visits the examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Order {
     /// Anew at random each epoch, a function of the trainer's seed and the epoch.
     #[default]

@@ -93,7 +93,7 @@ impl Trainer {
                     let sizes = ty.shape.iter().skip(1).map(|dim| dim.known().unwrap_or(1));
                     let mut tensor =
                         Tensor::zeros(ty.dtype, std::iter::once(batch.len()).chain(sizes).collect::<Vec<_>>());
-                    samples.gather(batch, &mut tensor, self.options.workers());
+                    samples.gather(batch, &mut tensor, self.options.thread_count());
                     tensor
                 })
                 .collect();

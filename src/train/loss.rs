@@ -22,6 +22,7 @@ use std::panic::Location;
 /// # Ok::<(), foldgrad::Diagnostic>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Loss {
     /// `−ln p[label]`, for probabilities over classes on the last axis and integer labels.
     SparseCategoricalCrossentropy,

@@ -16,6 +16,7 @@ use std::panic::Location;
 /// # Ok::<(), foldgrad::Diagnostic>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Metric {
     /// The share of predictions that are right.
     ///

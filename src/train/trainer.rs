@@ -74,7 +74,7 @@ impl TrainerBuilder {
     /// Threads that share each step, the calling one among them; see [`Options::threads`]. Weights are the same to the bit
     /// for any number.
     pub fn threads(mut self, threads: usize) -> TrainerBuilder {
-        self.options.threads = threads;
+        self.options = self.options.threads(threads);
         self
     }
 
@@ -335,7 +335,7 @@ impl Trainer {
             return Ok(compiled);
         }
         let bindings = Bindings::from([(Symbol::new("batch"), size)]);
-        let options = Options { holds_state: stage == Stage::Training, ..self.options };
+        let options = self.options.holds_state(stage == Stage::Training);
         let mut run = Executable::with(self.graph(stage).clone(), &bindings, &options)?;
         if stage == Stage::Training {
             run.guard(LOSS)?;

@@ -5,6 +5,7 @@ use crate::nn::{Activation, BatchNormalization, Dense, Flatten, Model, Sequentia
 
 /// Where the tutorial network has its batch norms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum BatchNorm {
     /// Dense without bias, batch norm, ReLU.
     Before,

@@ -12,7 +12,7 @@ pub const SETS: [InstructionSet; 3] = [InstructionSet::Widest, InstructionSet::A
 pub fn options(instructions: InstructionSet, threads: usize, eager: bool) -> Options {
     let costs = Costs::default();
     let costs = if eager { Costs { barrier: 0.0, call: 0.0, ..costs } } else { costs };
-    Options { threads, instructions, holds_state: false, costs }
+    Options::default().threads(threads).instructions(instructions).holds_state(false).costs(costs)
 }
 
 /// Outputs and updated states of one run, by name.

@@ -33,7 +33,7 @@ fn check(name: &str, is_cut: bool, build: Build) {
         .collect();
     let mut given: Vec<Tensor> = states.iter().map(|(_, value)| value.clone()).collect();
     let x = random(DType::F64, &[ROWS, 4], 9);
-    let options = Options { threads: 2, ..Options::default() };
+    let options = Options::default().threads(2);
     let predictor = Predictor::new(graph, states, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
     let found = predictor.predict(&[&x]).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(!predictor.planned().contains(&ROWS), is_cut, "{name}: {:?}", predictor.planned());
@@ -148,7 +148,7 @@ fn what_keeps_rows_apart_is_cut() {
 fn a_row_counts_the_whole_batch() {
     let graph = declared(|_, x| x * x.count(&[0])).finish().unwrap();
     for threads in [1, 2, 3] {
-        let predictor = Predictor::new(graph.clone(), [], &Options { threads, ..Options::default() }).unwrap();
+        let predictor = Predictor::new(graph.clone(), [], &Options::default().threads(threads)).unwrap();
         for rows in [1, 127, 128, 129, 257, 1000] {
             let y = predictor.predict(&[&Tensor::full(DType::F64, [rows, 4], 1.0)]).unwrap();
             assert_eq!(y, [Tensor::full(DType::F64, [rows, 4], rows as f64)], "{rows} rows, {threads} threads");

@@ -88,7 +88,7 @@ fn any_order_of_calls_does_what_each_says() {
         (seed >> 33) % below
     };
     for holds_state in [false, true] {
-        let options = Options { holds_state, threads: 2, ..Options::default() };
+        let options = Options::default().holds_state(holds_state).threads(2);
         let mut run = Executable::with(counter(DType::F32, &[100]), &Bindings::new(), &options).unwrap();
         // What the executable holds, and what the caller does.
         let (mut inside, mut outside) = (0.0, 3.0);

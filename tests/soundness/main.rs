@@ -10,6 +10,7 @@ mod files;
 mod held;
 mod observers;
 mod outputs;
+mod shared;
 mod sizes;
 mod tensors;
 mod threads;
@@ -39,9 +40,9 @@ fn compiled(graph: Graph, n: usize) -> Executable {
 }
 
 fn with_threads(threads: usize) -> Options {
-    Options { threads, ..Options::default() }
+    Options::default().threads(threads)
 }
 
 fn holding(threads: usize) -> Options {
-    Options { holds_state: true, ..with_threads(threads) }
+    with_threads(threads).holds_state(true)
 }

@@ -115,7 +115,7 @@ fn a_state_that_has_become_another_tensor_is_refused_and_not_written() {
             let mut states = [other.clone()];
             assert!(matches!(run.run(&[], &mut states), Err(RunError::Type { .. })));
             assert_eq!(states[0], other);
-            if options.holds_state {
+            if options.is_holding_state() {
                 assert!(matches!(run.hold(&states), Err(RunError::Type { .. })));
                 assert!(matches!(run.release(&mut states), Err(RunError::Type { .. })));
             }

@@ -1,7 +1,7 @@
 //! No number of threads that is asked for is more than are started, or memory for more.
 
 use super::{compiled, sized, with_threads};
-use foldgrad::exec::{Executable, MOST_THREADS, Options, Predictor};
+use foldgrad::exec::{Executable, MOST_THREADS, Predictor};
 use foldgrad::ir::Dim;
 use foldgrad::nn::{Dense, Sequential};
 use foldgrad::plan::Costs;
@@ -88,7 +88,7 @@ fn costs_that_are_no_costs_change_no_result() {
             Costs { multiply_adds: odd, ..Costs::default() },
             Costs { call: odd, elementary: odd, map_bytes: odd, operand_bytes: odd, ..Costs::default() },
         ] {
-            let options = Options { costs, ..with_threads(3) };
+            let options = with_threads(3).costs(costs);
             let mut run = Executable::with(layer(), &sized(300), &options).unwrap();
             run.run(&[&x], &mut [weight()]).unwrap();
             assert_eq!(run.output::<f32>(0), right.output::<f32>(0), "{costs:?}");

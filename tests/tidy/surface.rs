@@ -32,6 +32,55 @@ fn public_signatures_name_no_type_of_the_inside() {
     );
 }
 
+/// Public enums that users match in full: a wildcard would let the new case of tomorrow pass in silence where each needs an
+/// answer of its own. What a value is and where it stands in a graph, and what a rule or an op may answer.
+const MATCHED_IN_FULL: &[&str] = &[
+    // What a value is.
+    "DType",
+    "Dim",
+    "TensorData",
+    "TensorDataMut",
+    "Array",
+    "Attr",
+    "Axis",
+    "Domain",
+    // What it is for, and where it comes from.
+    "Role",
+    "VariableKind",
+    "Mode",
+    "Source",
+    "Direction",
+    // What an op computes.
+    "Compare",
+    "Reduction",
+    "GeluForm",
+    // What an op or a rule answers.
+    "Cotangent",
+    "NoVjp",
+    "Rows",
+    "Miss",
+];
+
+#[test]
+fn public_enums_may_grow_unless_they_are_matched_in_full() {
+    let mut unneeded: BTreeSet<&str> = MATCHED_IN_FULL.iter().copied().collect();
+    let mut offences = Vec::new();
+    // The kernels are no part of what users see.
+    for source in sources(&["src"]).iter().filter(|source| source.room().is_some_and(|room| room != "kernel")) {
+        for item in items(&source.library, 0).iter().filter(|item| item.is_public && item.kind == "enum") {
+            let before = &source.code[..item.at];
+            let attributes = &before[before.rfind(['}', ';']).unwrap_or(0)..];
+            let is_open = attributes.contains("#[non_exhaustive]");
+            if is_open == MATCHED_IN_FULL.contains(&item.name) {
+                offences.push(format!("{}: {}", source.at(item.at), item.name));
+            }
+            unneeded.remove(item.name);
+        }
+    }
+    offences.extend(unneeded.iter().map(|name| format!("there is no public enum {name}")));
+    none("a public enum is `#[non_exhaustive]`, or in MATCHED_IN_FULL of tests/tidy/surface.rs", offences);
+}
+
 fn names_any(text: &str, names: &[&str]) -> bool {
     names.iter().any(|name| words(text, name).next().is_some())
 }

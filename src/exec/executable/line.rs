@@ -238,7 +238,7 @@ mod tests {
                 let loss = Loss::SparseCategoricalCrossentropy;
                 let trainer = Trainer::new(net.build().unwrap(), optimizer, loss).compile().unwrap();
                 let batch = Bindings::from([(Symbol::new("batch"), 32)]);
-                let options = Options { threads: 2, holds_state: true, ..Options::default() };
+                let options = Options::default().threads(2).holds_state(true);
                 let mut run = Executable::with(trainer.training_graph().clone(), &batch, &options).unwrap();
                 run.guard_updates(true);
                 let names: Vec<String> = run.plan().states().iter().map(|port| port.name.clone()).collect();

@@ -44,7 +44,7 @@ fn executable(threads: usize, holds_state: bool) -> Executable {
     g.output("y", y);
     g.update(seen, seen + 1.0);
     let costs = Costs { barrier: 0.0, ..Costs::default() };
-    let options = Options { threads, costs, holds_state, ..Options::default() };
+    let options = Options::default().threads(threads).costs(costs).holds_state(holds_state);
     let run = Executable::with(g.finish().unwrap(), &Bindings::from([(Symbol::new("n"), 64)]), &options).unwrap();
     assert!(threads == 1 || run.plan.phases.iter().filter(|phase| phase.shares > 1).count() > 1, "{}", run.plan);
     run

@@ -17,7 +17,7 @@ pub(super) unsafe fn compute(
     outputs: &[*mut u8],
     rows: usize,
 ) -> Result<(), PredictError> {
-    let workers = predictor.options.threads.min(rows.div_ceil(BLOCK));
+    let workers = predictor.options.thread_count().min(rows.div_ceil(BLOCK));
     // One for each worker, so that nothing is left to be made by a helper that comes in a later call only.
     for (rows, count) in [(BLOCK, workers), (rows % BLOCK, 1)] {
         if rows > 0 {

@@ -10,7 +10,7 @@ fn predictor(threads: usize) -> Predictor {
     let (x, w) = (g.input("x", DType::F32, ["n".into(), Dim::Known(8)]), g.parameter("w", DType::F32, [8, 8]));
     g.output("y", x.dot(w).relu().dot(w));
     let w = Tensor::from_f64(DType::F32, [8, 8], (0..64).map(f64::from)).unwrap();
-    let options = Options { threads, ..Options::default() };
+    let options = Options::default().threads(threads);
     Predictor::new(g.finish().unwrap(), [("w".to_owned(), w)], &options).unwrap()
 }
 

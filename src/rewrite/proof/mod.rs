@@ -41,6 +41,7 @@ pub struct Claim {
 
 /// How values are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Equality {
     /// Exactly, in the field with 2⁶¹ − 1 elements.
     Algebraic,

@@ -17,6 +17,7 @@ pub struct Unequal {
 
 /// The part of two graphs that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Which {
     /// The claim of that number, counted from 0.
     Claim(usize),
@@ -34,6 +35,7 @@ pub enum Which {
 
 /// How it differs.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Difference {
     /// An element has another value.
     Element {
@@ -117,6 +119,7 @@ impl fmt::Display for Difference {
 
 /// The points of a proof could not be chosen.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProverError {
     /// A weight does not fit the graph's input.
     #[error("the weight `{name}` is {found}, but the graph declares {expected}; give the weights of this graph")]

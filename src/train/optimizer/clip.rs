@@ -4,6 +4,7 @@ use crate::ir::{Code, Diagnostic, Expr};
 
 /// How gradients are kept small.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Clip {
     /// Each entry into ± this value.
     Value(f64),
