@@ -31,6 +31,12 @@ pub enum Nature<'a> {
         /// The axes.
         axes: &'a [usize],
     },
+    /// Running totals of its operand along an axis: an element of the result depends on those up to it on its line, or on
+    /// those from it on.
+    Scan {
+        /// The axis.
+        axis: usize,
+    },
     /// Elements that are taken from where integers say, or added there; nothing else is computed.
     Indexing,
     /// The elements of its operands side by side in a larger result; a scalar fills what is left.

