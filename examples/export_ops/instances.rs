@@ -4,6 +4,7 @@ use foldgrad::ir::{Dim, OrderedMap, Role, Shape, TensorType};
 use foldgrad::op::{Case, Domain, Op, Sample};
 use foldgrad::reference::{Array, Number, interpret};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
+use std::collections::HashMap;
 
 /// How an operand reaches the op. An export decides differently for constants, for symbolic axes and for stretched
 /// values.
@@ -47,9 +48,14 @@ pub struct Instance {
 
 /// Every instance that is well typed.
 pub fn all(dtype: DType) -> Vec<Instance> {
-    let mut draws = Draws(1);
     let mut instances = Vec::new();
+    let mut seen: HashMap<&str, u64> = HashMap::new();
     for (number, case) in Op::cases().into_iter().enumerate() {
+        // What is drawn for an op stays the same when another one is added.
+        let of_op = seen.entry(case.op.name()).or_default();
+        *of_op += 1;
+        let mut draws =
+            Draws(case.op.name().bytes().fold(*of_op, |seed, byte| seed.wrapping_mul(31) + u64::from(byte)));
         for way in Way::ALL {
             instances.extend(instance(number, &case, way, dtype, &mut draws));
         }

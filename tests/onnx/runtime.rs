@@ -49,12 +49,16 @@ pub fn difference(found: &Tensor, expected: &Tensor) -> Result<f64, String> {
     }
     let (found, expected) = (found.to_f64(), expected.to_f64());
     let finite = expected.iter().filter(|value| value.is_finite());
-    let scale = finite.fold(0.0f64, |scale, value| scale.max(value.abs())).max(f64::MIN_POSITIVE);
+    let scale = finite.fold(0.0f64, |scale, value| scale.max(value.abs())).max(SMALL);
     let entry = |(&a, &b): (&f64, &f64)| if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() / scale };
     let worst =
         found.iter().zip(&expected).map(entry).fold(0.0, |worst, d| if d > worst || d.is_nan() { d } else { worst });
     Ok(worst)
 }
+
+/// Operands are numbers around 1: that they are rounded to f32 moves a result by so much, times [`SINGLE`], however small it is
+/// itself.
+const SMALL: f64 = 0.1;
 
 /// What f32 arithmetic in another order may do.
 pub const SINGLE: f64 = 1e-5;
