@@ -34,6 +34,7 @@ macro_rules! all_ops {
             concat { Concat by Copy(copy::CopyCall) },
             reduce { Reduce by Reduce(reduce::ReduceCall) },
             mean { Mean },
+            cumulative_sum { CumulativeSum by CumulativeSum(cumulative_sum::CumulativeSumCall) },
             arg_max { ArgMax by ArgMax(arg_max::ArgMaxCall) },
             dot { Dot by Gemm(gemm::GemmCall) },
             dense { Dense },
