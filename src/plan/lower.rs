@@ -430,7 +430,7 @@ fn split(shape: &[usize], axis: usize) -> [usize; 3] {
 fn gather(constant: &Tensor, view: &View) -> Tensor {
     let source = Array::<f64>::from_tensor(constant);
     let walk = |get: &dyn Fn(usize) -> f64| {
-        crate::reference::Dense::from_fn(&view.shape, |index| {
+        crate::reference::NdArray::from_fn(&view.shape, |index| {
             get(view.offset + index.iter().zip(&view.strides).map(|(&i, &stride)| i * stride).sum::<usize>())
         })
     };
