@@ -5,7 +5,7 @@ use foldgrad::nn::{Activation, BatchNormalization, Dense, Flatten, Sequential};
 use foldgrad::train::{Examples, Fit, Loss, Metric, Sgd, Trainer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let fashion = fashion_mnist::load(&fashion_mnist::Options::from_env())?;
+    let fashion = fashion_mnist::load(&fashion_mnist::LoadOptions::from_env())?;
     println!("{}", fashion.source.notice().unwrap_or_default());
     let mut net = Sequential::new([28, 28]).add(Flatten::new());
     for units in [300, 200, 100] {

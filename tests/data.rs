@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use foldgrad::data::fashion_mnist::{self, Options};
+use foldgrad::data::fashion_mnist::{self, LoadOptions};
 use foldgrad::data::{DataError, DataSource, FASHION_CLASSES, ImageSet, idx, silhouettes};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -42,8 +42,8 @@ fn small_fashion(train_n: usize, test_n: usize) -> TempDir {
     directory
 }
 
-fn named(directory: impl Into<PathBuf>) -> Options {
-    Options { directory: Some(directory.into()), ..Options::default() }
+fn named(directory: impl Into<PathBuf>) -> LoadOptions {
+    LoadOptions { directory: Some(directory.into()), ..LoadOptions::default() }
 }
 
 /// Checks that reading `bytes` as images fails with a message that contains each of `parts`.
@@ -225,8 +225,12 @@ fn a_named_directory_that_is_broken_is_an_error_and_never_the_built_in_set() {
 #[test]
 fn without_files_and_network_the_built_in_set_steps_in_and_says_so() {
     let cache = TempDir::new().unwrap();
-    let options =
-        Options { cache: Some(cache.path().join("none")), offline: true, built_in: [20, 10], ..Options::default() };
+    let options = LoadOptions {
+        cache: Some(cache.path().join("none")),
+        offline: true,
+        built_in: [20, 10],
+        ..LoadOptions::default()
+    };
     let fashion = fashion_mnist::load(&options).unwrap();
     assert_eq!((fashion.train, fashion.test), silhouettes::generate(silhouettes::SEED, 20, 10));
     let notice = fashion.source.notice().unwrap();
@@ -252,7 +256,7 @@ fn the_notice_stays_in_its_frame() {
 fn the_environment_names_the_directory_and_the_cache() {
     #[track_caller]
     fn check(variables: &[(&str, &str)], directory: Option<&str>, cache: Option<&str>) {
-        let options = Options::from_variables(|name| {
+        let options = LoadOptions::from_variables(|name| {
             variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.into())
         });
         assert_eq!(options.directory, directory.map(PathBuf::from));
@@ -322,7 +326,7 @@ fn the_real_fashion_mnist() {
     // The published hashes are those of these files: as a cache they need no network.
     let packed = directory.join("train-images-idx3-ubyte.gz").is_file();
     if packed {
-        let options = Options { cache: Some(directory.clone()), offline: true, ..Options::default() };
+        let options = LoadOptions { cache: Some(directory.clone()), offline: true, ..LoadOptions::default() };
         assert_eq!(fashion_mnist::load(&options).unwrap().source, DataSource::Cache(directory));
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use foldgrad::data::download::{File, Limits, fetch};
-use foldgrad::data::fashion_mnist::{self, Options};
+use foldgrad::data::fashion_mnist::{self, LoadOptions};
 use foldgrad::data::{DataError, DataSource, silhouettes};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -381,13 +381,13 @@ fn a_data_set_is_downloaded_once_and_then_cached() {
     let good = Server::new(Manner::Good, &served);
     let root = TempDir::new().unwrap();
     let cache = root.path().join("cache");
-    let mut options = Options {
+    let mut options = LoadOptions {
         cache: Some(cache.clone()),
         sources: vec![bad.url(), good.url()],
         files: [0, 1, 2, 3].map(|i| file(names[i], &files[i])),
         limits: limits(),
         built_in: [20, 10],
-        ..Options::default()
+        ..LoadOptions::default()
     };
     let fashion = fashion_mnist::load(&options).unwrap();
     assert_eq!((&fashion.train, &fashion.test), (&train, &test));

@@ -6,11 +6,11 @@ use foldgrad::nn::{
     Activation, BatchNormalization, Concatenate, Dense, Dropout, Flatten, Input, Lambda, Merge, Mode, Model,
     ModelBuilder, Reshape, Sequential, VariableKind,
 };
-use foldgrad::reference::{Array, Evaluation, interpret};
+use foldgrad::reference::{Array, Interpreted, interpret};
 use foldgrad::{Builder, DType, Graph, Tensor};
 
 /// Runs a graph in f64 over these values; those that it does not have are left out.
-fn run(graph: &Graph, values: &[&OrderedMap<String, Tensor>]) -> Evaluation<f64> {
+fn run(graph: &Graph, values: &[&OrderedMap<String, Tensor>]) -> Interpreted<f64> {
     let feeds = values.iter().flat_map(|values| values.iter()).filter(|(name, _)| graph.input(name).is_some());
     interpret(graph, &feeds.map(|(name, tensor)| (name.clone(), Array::from_tensor(tensor))).collect()).unwrap()
 }

@@ -123,7 +123,7 @@ fn vjp_at<'b>(
                 .help("gradients exist with respect to f32 and f64 values"));
         }
     }
-    let mut sweep = Sweep::new(builder, rules, wrt);
+    let mut sweep = ReverseSweep::new(builder, rules, wrt);
     for (output, cotangent) in outputs.iter().zip(cotangents) {
         if let Cotangent::Value(seed) = cotangent {
             if !output.dtype().is_float() {
@@ -164,7 +164,7 @@ pub(super) fn check_counts(
     Err(Diagnostic::new(Code::Graph, title).at(caller).help("give one for each, in the same order"))
 }
 
-struct Sweep<'r, 'b> {
+struct ReverseSweep<'r, 'b> {
     builder: &'b Builder,
     rules: &'r dyn ReverseRules,
     templates: Templates,
@@ -174,8 +174,8 @@ struct Sweep<'r, 'b> {
     cotangents: Vec<SmallVec<[Option<Value>; 1]>>,
 }
 
-impl<'r, 'b> Sweep<'r, 'b> {
-    fn new(builder: &'b Builder, rules: &'r dyn ReverseRules, wrt: &[Expr<'b>]) -> Sweep<'r, 'b> {
+impl<'r, 'b> ReverseSweep<'r, 'b> {
+    fn new(builder: &'b Builder, rules: &'r dyn ReverseRules, wrt: &[Expr<'b>]) -> ReverseSweep<'r, 'b> {
         let graph = builder.graph();
         let mut active = vec![false; graph.len()];
         for x in wrt {
@@ -188,7 +188,7 @@ impl<'r, 'b> Sweep<'r, 'b> {
             }
         }
         let cotangents = vec![SmallVec::new(); graph.len()];
-        Sweep { builder, rules, templates: Templates::default(), active, cotangents }
+        ReverseSweep { builder, rules, templates: Templates::default(), active, cotangents }
     }
 
     fn cotangent(&self, value: Value) -> Cotangent<'b> {

@@ -19,7 +19,7 @@ pub(super) type Reverse<'s> =
 type Key = (Op, Vec<TensorType>, Vec<bool>, Vec<bool>);
 
 /// The outer error is the caller's to explain: an inner diagnostic, or the reason why there is no derivative.
-pub(super) type Failure = Result<Diagnostic, &'static str>;
+pub(super) type NoTemplate = Result<Diagnostic, &'static str>;
 
 struct Template {
     graph: Graph,
@@ -34,7 +34,7 @@ impl Templates {
         reverse: Reverse<'_>,
         op: &Op,
         cx: &VjpCx<'_, 'b>,
-    ) -> Result<Vec<Cotangent<'b>>, Failure> {
+    ) -> Result<Vec<Cotangent<'b>>, NoTemplate> {
         let types: Vec<TensorType> = cx.operands.iter().map(|operand| operand.ty()).collect();
         let present: Vec<bool> = cx.cotangents.iter().map(|c| matches!(c, Cotangent::Value(_))).collect();
         let key = (op.clone(), types, present, cx.needed.to_vec());
@@ -49,7 +49,7 @@ impl Templates {
 }
 
 impl Template {
-    fn new(reverse: Reverse<'_>, (op, types, present, needed): &Key) -> Result<Template, Failure> {
+    fn new(reverse: Reverse<'_>, (op, types, present, needed): &Key) -> Result<Template, NoTemplate> {
         let builder = Builder::new();
         let operands: Vec<Expr<'_>> = types
             .iter()

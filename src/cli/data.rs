@@ -21,7 +21,7 @@ pub(super) struct DataArgs {
 impl DataArgs {
     /// Loads the data and says on standard error where it came from.
     pub(super) fn load(&self) -> Result<Fashion, CommandError> {
-        let mut options = fashion_mnist::Options::from_env();
+        let mut options = fashion_mnist::LoadOptions::from_env();
         if let Some(directory) = &self.data {
             options.directory = Some(directory.clone());
         }

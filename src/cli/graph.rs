@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 /// Which graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Stage {
+enum Shown {
     /// The network with batch statistics and dropout, as it is trained.
     Forward,
     /// The network with running statistics, as it is used.
@@ -37,8 +37,8 @@ enum Format {
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Which graph.
-    #[arg(long, value_enum, default_value_t = Stage::Forward)]
-    stage: Stage,
+    #[arg(long, value_enum, default_value_t = Shown::Forward)]
+    stage: Shown,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -64,12 +64,12 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
         Format::Text => ir::print(graph),
     };
     print(&match args.stage {
-        Stage::Forward => show(&model.graph(Mode::Training, DType::F32)?),
-        Stage::Inference => show(trainer.inference_graph()),
-        Stage::Folded => show(&trainer.fold()?.graph),
-        Stage::Evaluation => show(trainer.evaluation_graph()),
-        Stage::Training => show(trainer.training_graph()),
-        Stage::Plan => {
+        Shown::Forward => show(&model.graph(Mode::Training, DType::F32)?),
+        Shown::Inference => show(trainer.inference_graph()),
+        Shown::Folded => show(&trainer.fold()?.graph),
+        Shown::Evaluation => show(trainer.evaluation_graph()),
+        Shown::Training => show(trainer.training_graph()),
+        Shown::Plan => {
             let bindings = Bindings::from([(Symbol::new("batch"), args.batch as usize)]);
             Plan::new(trainer.training_graph(), &bindings)?.to_string()
         }

@@ -8,7 +8,7 @@ mod graph;
 mod network;
 mod plan;
 mod profile;
-mod subject;
+mod setup;
 mod train;
 
 use crate::exec::Options;

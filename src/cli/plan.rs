@@ -1,6 +1,6 @@
 //! `foldgrad plan`: the kernels of a run, and what the cost model expects of them.
 
-use super::subject::{RATES, Subject};
+use super::setup::{RATES, Setup};
 use super::{CommandError, print};
 use crate::exec::Profile;
 use crate::plan::{Costs, Plan};
@@ -10,7 +10,7 @@ use std::fmt::Write;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    subject: Subject,
+    setup: Setup,
     /// Measure the rates on this machine first, in less than a second, and plan with them.
     #[arg(long)]
     calibrate: bool,
@@ -27,14 +27,14 @@ const RUNS: usize = 200;
 
 pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     let measured = match args.calibrate {
-        true => Some(Costs::measure(&args.subject.options(Costs::default()))?),
+        true => Some(Costs::measure(&args.setup.options(Costs::default()))?),
         false => None,
     };
-    let options = args.subject.options(measured.unwrap_or_default());
-    let mut compiled = args.subject.compile(&options)?;
+    let options = args.setup.options(measured.unwrap_or_default());
+    let mut compiled = args.setup.compile(&options)?;
     let profile = if args.measure { Some(compiled.profile(RUNS)?) } else { None };
     let plan = compiled.run.plan();
-    let mut text = format!("{}\n", args.subject.describe());
+    let mut text = format!("{}\n", args.setup.describe());
     if !args.brief {
         let _ = writeln!(text, "{plan}");
     }

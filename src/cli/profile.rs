@@ -1,6 +1,6 @@
 //! `foldgrad profile`: where the time of a run goes.
 
-use super::subject::Subject;
+use super::setup::Setup;
 use super::{CommandError, check_target, print};
 use crate::exec::Ceilings;
 use crate::plan::Costs;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    subject: Subject,
+    setup: Setup,
     /// Runs to record; as many are run without recording.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     steps: u32,
@@ -32,14 +32,14 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
             check_target(option, path)?;
         }
     }
-    let options = args.subject.options(Costs::default());
-    let mut compiled = args.subject.compile(&options)?;
+    let options = args.setup.options(Costs::default());
+    let mut compiled = args.setup.compile(&options)?;
     let profile = compiled.profile(args.steps as usize)?;
     let ceilings = Ceilings::measure(options.thread_count());
     if to_stdout {
         print(&profile.to_json(&ceilings).to_string())?;
     } else {
-        print(&format!("{}\n{}", args.subject.describe(), profile.table(&ceilings)))?;
+        print(&format!("{}\n{}", args.setup.describe(), profile.table(&ceilings)))?;
         if let Some(path) = &args.json {
             write(path, &profile.to_json(&ceilings).to_string())?;
         }

@@ -55,7 +55,7 @@ pub struct Fashion {
 
 /// Where to look for Fashion-MNIST.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct LoadOptions {
     /// The directory that the user named. If there is one, nothing else is looked at, and what it lacks is an
     /// error.
     pub directory: Option<PathBuf>,
@@ -76,7 +76,7 @@ pub struct Options {
     pub built_in: [usize; 2],
 }
 
-impl Default for Options {
+impl Default for LoadOptions {
     /// No directory, no cache, the authors' files from the authors' sources.
     fn default() -> Self {
         Self {
@@ -91,7 +91,7 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl LoadOptions {
     /// The defaults, with the directory from `FASHION_MNIST_DIR` and the cache `foldgrad/fashion-mnist` under
     /// `XDG_CACHE_HOME`, or else under `LOCALAPPDATA` (on Windows), or else under `~/.cache`.
     ///
@@ -100,11 +100,11 @@ impl Options {
         Self::from_variables(|name| env::var_os(name))
     }
 
-    /// [`Options::from_env`], with the environment as a function.
+    /// [`LoadOptions::from_env`], with the environment as a function.
     ///
     /// ```
-    /// use foldgrad::data::fashion_mnist::Options;
-    /// let options = Options::from_variables(|name| (name == "HOME").then(|| "/home/ada".into()));
+    /// use foldgrad::data::fashion_mnist::LoadOptions;
+    /// let options = LoadOptions::from_variables(|name| (name == "HOME").then(|| "/home/ada".into()));
     /// assert_eq!(options.cache, Some("/home/ada/.cache/foldgrad/fashion-mnist".into()));
     /// ```
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
@@ -124,7 +124,7 @@ impl Options {
 /// # Errors
 ///
 /// See [`load_with`].
-pub fn load(options: &Options) -> Result<Fashion, DataError> {
+pub fn load(options: &LoadOptions) -> Result<Fashion, DataError> {
     load_with(options, &mut |_| ())
 }
 
@@ -136,7 +136,7 @@ pub fn load(options: &Options) -> Result<Fashion, DataError> {
 /// that [`idx::read_images`] says, [`DataError::CountMismatch`], [`DataError::Label`], or [`DataError::Shape`]
 /// for images that are not 28 x 28. That a download fails is no error: the built-in set steps in, and
 /// [`DataSource::BuiltIn`] tells why.
-pub fn load_with(options: &Options, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Fashion, DataError> {
+pub fn load_with(options: &LoadOptions, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Fashion, DataError> {
     if let Some(directory) = &options.directory {
         return read(directory, &options.files, DataSource::Directory);
     }
@@ -154,7 +154,7 @@ type MakeSource = fn(PathBuf) -> DataSource;
 
 /// The cache once all files are in it, or the reason why they are not.
 fn cached_or_downloaded<'a>(
-    options: &'a Options,
+    options: &'a LoadOptions,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(&'a Path, MakeSource), String> {
     let Some(cache) = options.cache.as_deref() else {

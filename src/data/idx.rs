@@ -134,7 +134,7 @@ fn elements<const RANK: usize>(
     path: &Path,
     fields: [&'static str; RANK],
 ) -> Result<([usize; RANK], Vec<u8>), DataError> {
-    let mut stream = Stream::new(reader, path)?;
+    let mut stream = Unpacked::new(reader, path)?;
     let mut start = [0; 4];
     stream.fill(&mut start, RANK)?;
     check_start(start, RANK, path)?;
@@ -194,7 +194,7 @@ fn check_start(start: [u8; 4], rank: usize, path: &Path) -> Result<(), DataError
 }
 
 /// The unpacked bytes of a file.
-struct Stream<'a, R: Read> {
+struct Unpacked<'a, R: Read> {
     bytes: Packing<BufReader<Chain<Cursor<Vec<u8>>, R>>>,
     read: u64,
     path: &'a Path,
@@ -205,7 +205,7 @@ enum Packing<R> {
     Gzip(Box<MultiGzDecoder<R>>),
 }
 
-impl<'a, R: Read> Stream<'a, R> {
+impl<'a, R: Read> Unpacked<'a, R> {
     fn new(mut reader: R, path: &'a Path) -> Result<Self, DataError> {
         let mut magic = Vec::new();
         let peeked = reader.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut magic);

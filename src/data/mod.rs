@@ -19,7 +19,7 @@
 //! use foldgrad::data::{DataSource, fashion_mnist};
 //!
 //! # fn main() -> Result<(), foldgrad::data::DataError> {
-//! let options = fashion_mnist::Options { offline: true, built_in: [100, 50], ..Default::default() };
+//! let options = fashion_mnist::LoadOptions { offline: true, built_in: [100, 50], ..Default::default() };
 //! let fashion = fashion_mnist::load(&options)?;
 //! if let Some(notice) = fashion.source.notice() {
 //!     eprintln!("{notice}");

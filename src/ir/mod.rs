@@ -6,10 +6,10 @@
 
 mod builder;
 mod diagnostic;
-mod dot;
 mod dtype;
 mod expr;
 mod graph;
+mod graphviz;
 mod ordered_map;
 mod origin;
 mod parse;
@@ -24,11 +24,11 @@ mod weights;
 
 pub use builder::Builder;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place};
-pub use dot::to_dot;
 pub use dtype::DType;
 pub(crate) use expr::common_shape;
 pub use expr::{Expr, ToExpr};
 pub use graph::{Graph, Node, NodeId, Value};
+pub use graphviz::to_dot;
 pub use ordered_map::OrderedMap;
 pub use origin::{Origin, Source};
 pub use parse::parse;

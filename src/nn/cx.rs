@@ -1,6 +1,6 @@
 //! What a layer may see and do while it is called, and the trace of a whole model that it writes to.
 
-use super::mode::Training;
+use super::mode::Trainability;
 use super::{Initializer, Mode, VariableKind, VariableSpec};
 use crate::ir::{Builder, Code, DType, Diagnostic, Dim, Expr, Role, Shape, Source, Tensor};
 use indexmap::IndexMap;
@@ -34,7 +34,7 @@ pub(super) struct Variable<'b> {
 pub(super) struct Site<'t> {
     pub(super) path: &'t str,
     pub(super) kind: &'t str,
-    pub(super) training: Training,
+    pub(super) training: Trainability,
     pub(super) declared: &'static Location<'static>,
     pub(super) called: &'static Location<'static>,
 }
@@ -132,7 +132,7 @@ impl<'b> LayerCx<'_, 'b> {
 
     /// Whether the layer was [frozen](super::Layer::frozen), itself or as part of a frozen model.
     pub fn is_frozen(&self) -> bool {
-        self.site.training == Training::Frozen
+        self.site.training == Trainability::Frozen
     }
 
     /// A trained variable of this layer; not trained where the layer is frozen. Its full name is `layer/name`, and each

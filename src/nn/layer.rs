@@ -1,7 +1,7 @@
 //! What a layer is: a function of graph values, with variables of its own.
 
 use super::LayerCx;
-use super::mode::Training;
+use super::mode::Trainability;
 use super::naming::snake_case;
 use crate::ir::{DType, Diagnostic, Dim, Expr, Shape, TensorType};
 use std::fmt::Debug;
@@ -73,12 +73,12 @@ pub trait Layer: Debug + Send + Sync {
 pub struct Declared {
     pub(super) layer: Arc<dyn Layer>,
     pub(super) name: Option<String>,
-    pub(super) training: Training,
+    pub(super) training: Trainability,
 }
 
 impl<L: Layer + 'static> From<L> for Declared {
     fn from(layer: L) -> Declared {
-        Declared { layer: Arc::new(layer), name: None, training: Training::Trained }
+        Declared { layer: Arc::new(layer), name: None, training: Trainability::Trained }
     }
 }
 
@@ -91,7 +91,7 @@ impl Declared {
 
     /// See [`Layer::frozen`].
     pub fn frozen(mut self) -> Declared {
-        self.training = Training::Frozen;
+        self.training = Trainability::Frozen;
         self
     }
 }

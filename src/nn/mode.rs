@@ -11,14 +11,14 @@ pub enum Mode {
 
 /// Whether the parameters of a layer are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Training {
+pub(super) enum Trainability {
     Trained,
     Frozen,
 }
 
-impl Training {
+impl Trainability {
     /// Inside a frozen model everything is frozen.
-    pub(super) fn within(self, outer: Training) -> Training {
-        if outer == Training::Frozen { Training::Frozen } else { self }
+    pub(super) fn within(self, outer: Trainability) -> Trainability {
+        if outer == Trainability::Frozen { Trainability::Frozen } else { self }
     }
 }

@@ -1,7 +1,7 @@
 //! A finished declaration: from it come the graphs, the list of variables, their initial values, and the summary.
 
 use super::cx::{LayerCx, Site, Trace};
-use super::mode::Training;
+use super::mode::Trainability;
 use super::naming::Namer;
 use super::{Input, Layer, Mode, VariableSpec};
 use crate::ir::{Builder, Code, DType, Diagnostic, Diagnostics, Expr, Graph, OrderedMap, Source, TensorType, Weights};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(super) struct LayerEntry {
     pub(super) layer: Arc<dyn Layer>,
     pub(super) name: String,
-    pub(super) training: Training,
+    pub(super) training: Trainability,
     pub(super) at: &'static Location<'static>,
 }
 

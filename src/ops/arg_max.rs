@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows,
     RowsCx, Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number};
+use crate::reference::{Array, NdArray, Number};
 
 /// `i32` indices of the largest elements along `axis`, which disappears; a NaN counts as the largest.
 /// Over nothing the index is −1, which is one of no element.
@@ -66,7 +66,7 @@ impl OpDef for ArgMax {
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
         let x = cx.operand(0).real();
-        Some(vec![Array::Int(Dense::from_fn(cx.shape(0), |index| {
+        Some(vec![Array::Int(NdArray::from_fn(cx.shape(0), |index| {
             if x.shape[self.axis] == 0 {
                 return -1;
             }

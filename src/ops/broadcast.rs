@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
     Rows, RowsCx, Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number, each_kind};
+use crate::reference::{Array, NdArray, Number, each_kind};
 
 /// Operand axis `i` becomes result axis `dims[i]`, with the same size or stretched from 1; other result axes repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,7 +98,7 @@ impl OpDef for Broadcast {
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
         let mut from = vec![0; self.dims.len()];
-        Some(vec![each_kind!(cx.operand(0), x => Dense::from_fn(cx.shape(0), |index| {
+        Some(vec![each_kind!(cx.operand(0), x => NdArray::from_fn(cx.shape(0), |index| {
             for (axis, &dim) in self.dims.iter().enumerate() {
                 from[axis] = if x.shape[axis] == 1 { 0 } else { index[dim] };
             }

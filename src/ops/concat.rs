@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number};
+use crate::reference::{Array, NdArray, Number};
 
 /// The operands one after another along `axis`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,8 +75,8 @@ impl OpDef for Concat {
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
-        fn join<T: Copy>(shape: &[usize], axis: usize, parts: &[&Dense<T>]) -> Dense<T> {
-            Dense::from_fn(shape, |index| {
+        fn join<T: Copy>(shape: &[usize], axis: usize, parts: &[&NdArray<T>]) -> NdArray<T> {
+            NdArray::from_fn(shape, |index| {
                 let mut from = index.to_vec();
                 let mut part = parts.iter();
                 let mut current = part.next();

@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows,
     RowsCx, Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number};
+use crate::reference::{Array, NdArray, Number};
 
 /// `yᵢ = x₀ + … + xᵢ` along `axis`; reversed, `yᵢ = xᵢ + … + xₙ₋₁`. The shape stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,7 +89,7 @@ impl OpDef for CumulativeSum {
             });
             terms.reduce(S::add).unwrap_or(S::from_f64(0.0))
         };
-        Some(vec![Array::Real(Dense::from_fn(cx.shape(0), of))])
+        Some(vec![Array::Real(NdArray::from_fn(cx.shape(0), of))])
     }
 
     /// Each element is in the sums of all behind it.

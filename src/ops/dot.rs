@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number};
+use crate::reference::{Array, NdArray, Number};
 
 /// The general product. Result axes: batch axes, then the free axes of `lhs`, then those of `rhs`, each in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -146,7 +146,7 @@ impl OpDef for Dot {
         let set = |at: &mut [usize], axes: &[usize], values: &[usize]| {
             axes.iter().zip(values).for_each(|(&axis, &value)| at[axis] = value);
         };
-        Some(vec![Array::Real(Dense::from_fn(cx.shape(0), |index| {
+        Some(vec![Array::Real(NdArray::from_fn(cx.shape(0), |index| {
             let (batch, rest) = index.split_at(self.lhs_batch.len());
             let (rows, columns) = rest.split_at(lhs_free.len());
             set(&mut l, &self.lhs_batch, batch);
@@ -154,7 +154,7 @@ impl OpDef for Dot {
             set(&mut l, &lhs_free, rows);
             set(&mut r, &rhs_free, columns);
             let mut terms = Vec::new();
-            Dense::from_fn(&contracted, |k| {
+            NdArray::from_fn(&contracted, |k| {
                 set(&mut l, &self.lhs_contract, k);
                 set(&mut r, &self.rhs_contract, k);
                 terms.push((lhs.at(&l), rhs.at(&r)));

@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number};
+use crate::reference::{Array, NdArray, Number};
 
 /// Indices along `axis` of a shape.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,8 +82,8 @@ impl OpDef for Iota {
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
         let shape = cx.shape(0);
         Some(vec![match self.dtype {
-            DType::I32 => Array::Int(Dense::from_fn(shape, |index| index[self.axis] as i32)),
-            _ => Array::Real(Dense::from_fn(shape, |index| S::from_f64(index[self.axis] as f64))),
+            DType::I32 => Array::Int(NdArray::from_fn(shape, |index| index[self.axis] as i32)),
+            _ => Array::Real(NdArray::from_fn(shape, |index| S::from_f64(index[self.axis] as f64))),
         }])
     }
 

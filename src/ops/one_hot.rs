@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number};
+use crate::reference::{Array, NdArray, Number};
 
 /// A new last axis of `depth`, 1 at the index and 0 elsewhere; all 0 for an index out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ impl OpDef for OneHot {
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
         let index = cx.operand(0).int();
-        Some(vec![Array::Real(Dense::from_fn(cx.shape(0), |at| {
+        Some(vec![Array::Real(NdArray::from_fn(cx.shape(0), |at| {
             let (class, at) = (at[at.len() - 1], &at[..at.len() - 1]);
             S::from_f64(if index.at(at) == class as i32 { 1.0 } else { 0.0 })
         }))])

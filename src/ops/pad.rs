@@ -7,7 +7,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number};
+use crate::reference::{Array, NdArray, Number};
 
 /// `low` entries of `value` before, `high` after, and `interior` between neighbours of one axis of known size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,7 +87,7 @@ impl OpDef for Pad {
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
         let (x, value) = (cx.operand(0).real(), cx.operand(1).real().data[0]);
-        Some(vec![Array::Real(Dense::from_fn(cx.shape(0), |index| {
+        Some(vec![Array::Real(NdArray::from_fn(cx.shape(0), |index| {
             let Some(inside) = index[self.axis].checked_sub(self.low) else { return value };
             let step = self.interior + 1;
             if inside % step != 0 || inside / step >= x.shape[self.axis] {

@@ -8,7 +8,7 @@ use crate::op::{
     Sample, Types, VjpCx,
 };
 use crate::random::{GAMMA, mix};
-use crate::reference::{Array, Dense, Number};
+use crate::reference::{Array, NdArray, Number};
 
 /// Uniform numbers in [0, 1), multiples of 2⁻²⁴ so that f32 and f64 draw the same.
 ///
@@ -96,7 +96,7 @@ impl OpDef for RandomUniform {
         let key = &cx.operand(0).int().data;
         let len: usize = cx.shape(0).iter().product();
         let data = (0..len as u64).map(|i| S::from_f64(uniform([key[0], key[1]], self.site, i))).collect();
-        Some(vec![Array::Real(Dense { shape: cx.shape(0).to_vec(), data })])
+        Some(vec![Array::Real(NdArray { shape: cx.shape(0).to_vec(), data })])
     }
 
     fn vjp<'b>(&self, _: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {

@@ -7,7 +7,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef,
     Rows, RowsCx, Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number, index_of};
+use crate::reference::{Array, NdArray, Number, index_of};
 
 /// How elements are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,7 +149,7 @@ impl OpDef for Reduce {
         let shape = cx.shape(0);
         let len = shape.iter().product();
         let mut groups: Vec<Vec<S>> = vec![Vec::new(); len];
-        Dense::from_fn(&x.shape, |index| {
+        NdArray::from_fn(&x.shape, |index| {
             let kept: Vec<usize> =
                 index.iter().enumerate().filter(|(axis, _)| !self.axes.contains(axis)).map(|(_, &i)| i).collect();
             groups[index_of(shape, &kept)].push(x.at(index));
@@ -161,7 +161,7 @@ impl OpDef for Reduce {
             Reduction::Max => group.into_iter().reduce(S::max).unwrap_or(S::from_f64(self.reduction.identity())),
             Reduction::Min => group.into_iter().reduce(S::min).unwrap_or(S::from_f64(self.reduction.identity())),
         };
-        Some(vec![Array::Real(Dense { shape: shape.to_vec(), data: groups.into_iter().map(combine).collect() })])
+        Some(vec![Array::Real(NdArray { shape: shape.to_vec(), data: groups.into_iter().map(combine).collect() })])
     }
 
     fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {

@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
     Rows, RowsCx, Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number, each_kind};
+use crate::reference::{Array, NdArray, Number, each_kind};
 
 /// Row-major reinterpretation. Symbolic dimensions must appear the same number of times on both sides, so that the
 /// element counts agree for every batch size.
@@ -83,7 +83,7 @@ impl OpDef for Reshape {
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
-        Some(vec![each_kind!(cx.operand(0), x => Dense { shape: cx.shape(0).to_vec(), data: x.data.clone() })])
+        Some(vec![each_kind!(cx.operand(0), x => NdArray { shape: cx.shape(0).to_vec(), data: x.data.clone() })])
     }
 
     fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {

@@ -6,7 +6,7 @@ use crate::op::{
     AttrError, Attrs, Case, Cotangent, Edge, EvalCx, Function, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows,
     RowsCx, SHAPES, Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number};
+use crate::reference::{Array, NdArray, Number};
 
 /// `mask ? on_true : on_false`, all of one shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +52,7 @@ impl OpDef for Select {
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
-        fn pick<T: Copy>(mask: &Dense<bool>, a: &Dense<T>, b: &Dense<T>) -> Dense<T> {
+        fn pick<T: Copy>(mask: &NdArray<bool>, a: &NdArray<T>, b: &NdArray<T>) -> NdArray<T> {
             let pairs = a.zip(b, |a, b| (a, b));
             mask.zip(&pairs, |mask, (a, b)| if mask { a } else { b })
         }

@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rows, RowsCx,
     Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number};
+use crate::reference::{Array, NdArray, Number};
 
 /// The product of `dims`, as a scalar of `dtype`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,8 +82,8 @@ impl OpDef for Size {
         let size = self.count(&sizes)?;
         let shape = Vec::new();
         Some(vec![match self.dtype {
-            DType::I32 => Array::Int(Dense { shape, data: vec![size as i32] }),
-            _ => Array::Real(Dense { shape, data: vec![S::from_f64(size as f64)] }),
+            DType::I32 => Array::Int(NdArray { shape, data: vec![size as i32] }),
+            _ => Array::Real(NdArray { shape, data: vec![S::from_f64(size as f64)] }),
         }])
     }
 

@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
     Rows, RowsCx, Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number, each_kind};
+use crate::reference::{Array, NdArray, Number, each_kind};
 use std::ops::Range;
 
 /// `start, start + stride, … < limit` of one axis of known size.
@@ -102,7 +102,7 @@ impl OpDef for Slice {
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
-        Some(vec![each_kind!(cx.operand(0), x => Dense::from_fn(cx.shape(0), |index| {
+        Some(vec![each_kind!(cx.operand(0), x => NdArray::from_fn(cx.shape(0), |index| {
             let mut from = index.to_vec();
             from[self.axis] = self.start + index[self.axis] * self.stride;
             x.at(&from)

@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx,
     Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number, index_of};
+use crate::reference::{Array, NdArray, Number, index_of};
 
 /// `y[…, i, …] = x[…, index[…, i, …], …]`; an index out of range picks NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,7 +105,7 @@ impl OpDef for TakeAlongAxis {
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
         let (x, index) = (cx.operand(0).real(), cx.operand(1).int());
-        Some(vec![Array::Real(Dense::from_fn(cx.shape(0), |at| {
+        Some(vec![Array::Real(NdArray::from_fn(cx.shape(0), |at| {
             let mut from = at.to_vec();
             match usize::try_from(index.at(at)) {
                 Ok(i) if i < x.shape[self.axis] => {
@@ -206,7 +206,7 @@ impl OpDef for ScatterAlongAxis {
         let (updates, index) = (cx.operand(0).real(), cx.operand(1).int());
         let shape = cx.shape(0).to_vec();
         let mut data = vec![S::from_f64(0.0); shape.iter().product()];
-        Dense::from_fn(&updates.shape, |at| {
+        NdArray::from_fn(&updates.shape, |at| {
             let mut to = at.to_vec();
             if let Some(i) = usize::try_from(index.at(at)).ok().filter(|&i| i < shape[self.axis]) {
                 to[self.axis] = i;
@@ -214,7 +214,7 @@ impl OpDef for ScatterAlongAxis {
                 *cell = cell.add(updates.at(at));
             }
         });
-        Some(vec![Array::Real(Dense { shape, data })])
+        Some(vec![Array::Real(NdArray { shape, data })])
     }
 
     fn vjp<'b>(&self, cx: &VjpCx<'_, 'b>) -> Result<Vec<Cotangent<'b>>, NoVjp> {

@@ -6,7 +6,7 @@ use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
     Rows, RowsCx, Sample, Types, VjpCx,
 };
-use crate::reference::{Array, Dense, Number, each_kind};
+use crate::reference::{Array, NdArray, Number, each_kind};
 
 /// Result axis `i` is operand axis `permutation[i]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,7 +81,7 @@ impl OpDef for Transpose {
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
         let mut from = vec![0; self.permutation.len()];
-        Some(vec![each_kind!(cx.operand(0), x => Dense::from_fn(cx.shape(0), |index| {
+        Some(vec![each_kind!(cx.operand(0), x => NdArray::from_fn(cx.shape(0), |index| {
             for (&i, &axis) in index.iter().zip(&self.permutation) {
                 from[axis] = i;
             }

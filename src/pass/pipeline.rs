@@ -3,7 +3,7 @@
 
 use crate::ir::{Diagnostics, Graph, Weights, verify};
 use crate::rewrite::{
-    Equality, Fired, Prover, ProverError, Refused, RewriteError, Rewriter, Rule, Unequal, Work, rules, work,
+    Equality, Fired, GraphWork, Prover, ProverError, Refused, RewriteError, Rewriter, Rule, Unequal, rules, work,
 };
 use indexmap::{IndexMap, IndexSet};
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub struct PassRecord {
     /// How long its proof took.
     pub proof_seconds: f64,
     /// Work before and after.
-    pub work: [Work; 2],
+    pub work: [GraphWork; 2],
     /// How many rewrites there were.
     pub rewrites: usize,
 }

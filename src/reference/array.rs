@@ -5,16 +5,16 @@ use crate::ir::{DType, Tensor, TensorData, TensorError, TensorType};
 
 /// A shape and its elements in row-major order.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Dense<T> {
+pub struct NdArray<T> {
     /// Size of each dimension.
     pub shape: Vec<usize>,
     /// Elements, row-major.
     pub data: Vec<T>,
 }
 
-impl<T: Copy> Dense<T> {
+impl<T: Copy> NdArray<T> {
     /// Builds each element from its multi-index.
-    pub fn from_fn(shape: &[usize], mut f: impl FnMut(&[usize]) -> T) -> Dense<T> {
+    pub fn from_fn(shape: &[usize], mut f: impl FnMut(&[usize]) -> T) -> NdArray<T> {
         let len = shape.iter().product();
         let mut index = vec![0; shape.len()];
         let mut data = Vec::with_capacity(len);
@@ -28,7 +28,7 @@ impl<T: Copy> Dense<T> {
                 index[axis] = 0;
             }
         }
-        Dense { shape: shape.to_vec(), data }
+        NdArray { shape: shape.to_vec(), data }
     }
 
     /// The element at a multi-index.
@@ -37,14 +37,14 @@ impl<T: Copy> Dense<T> {
     }
 
     /// Applies `f` to each element.
-    pub fn map<U>(&self, f: impl FnMut(T) -> U) -> Dense<U> {
-        Dense { shape: self.shape.clone(), data: self.data.iter().copied().map(f).collect() }
+    pub fn map<U>(&self, f: impl FnMut(T) -> U) -> NdArray<U> {
+        NdArray { shape: self.shape.clone(), data: self.data.iter().copied().map(f).collect() }
     }
 
     /// Applies `f` to each pair of elements of two arrays of one shape.
-    pub fn zip<U: Copy, V>(&self, other: &Dense<U>, mut f: impl FnMut(T, U) -> V) -> Dense<V> {
+    pub fn zip<U: Copy, V>(&self, other: &NdArray<U>, mut f: impl FnMut(T, U) -> V) -> NdArray<V> {
         let data = self.data.iter().zip(&other.data).map(|(&a, &b)| f(a, b)).collect();
-        Dense { shape: self.shape.clone(), data }
+        NdArray { shape: self.shape.clone(), data }
     }
 }
 
@@ -66,9 +66,9 @@ pub(crate) fn index_of(shape: &[usize], index: &[usize]) -> usize {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Array<S> {
-    Real(Dense<S>),
-    Int(Dense<i32>),
-    Bool(Dense<bool>),
+    Real(NdArray<S>),
+    Int(NdArray<i32>),
+    Bool(NdArray<bool>),
 }
 
 impl<S: Number> Array<S> {
@@ -76,10 +76,10 @@ impl<S: Number> Array<S> {
     pub fn from_tensor(tensor: &Tensor) -> Array<S> {
         let shape = tensor.shape().to_vec();
         match tensor.data() {
-            TensorData::I32(data) => Array::Int(Dense { shape, data: data.clone() }),
-            TensorData::Bool(data) => Array::Bool(Dense { shape, data: data.clone() }),
+            TensorData::I32(data) => Array::Int(NdArray { shape, data: data.clone() }),
+            TensorData::Bool(data) => Array::Bool(NdArray { shape, data: data.clone() }),
             TensorData::F32(_) | TensorData::F64(_) => {
-                Array::Real(Dense { shape, data: tensor.to_f64().into_iter().map(S::from_f64).collect() })
+                Array::Real(NdArray { shape, data: tensor.to_f64().into_iter().map(S::from_f64).collect() })
             }
         }
     }
@@ -116,7 +116,7 @@ impl<S: Number> Array<S> {
     }
 
     /// The float array. The type rules make sure of it where an op calls this; anything else is a bug in the op.
-    pub fn real(&self) -> &Dense<S> {
+    pub fn real(&self) -> &NdArray<S> {
         match self {
             Array::Real(array) => array,
             _ => unreachable!("type inference admits only floats here"),
@@ -124,7 +124,7 @@ impl<S: Number> Array<S> {
     }
 
     /// The integer array; see [`Array::real`].
-    pub fn int(&self) -> &Dense<i32> {
+    pub fn int(&self) -> &NdArray<i32> {
         match self {
             Array::Int(array) => array,
             _ => unreachable!("type inference admits only integers here"),
@@ -132,7 +132,7 @@ impl<S: Number> Array<S> {
     }
 
     /// The mask; see [`Array::real`].
-    pub fn mask(&self) -> &Dense<bool> {
+    pub fn mask(&self) -> &NdArray<bool> {
         match self {
             Array::Bool(array) => array,
             _ => unreachable!("type inference admits only masks here"),

@@ -59,7 +59,7 @@ pub enum EvalError {
 
 /// The values of a graph's named outputs, and the next values of its state, after one run.
 #[derive(Clone, Debug)]
-pub struct Evaluation<S> {
+pub struct Interpreted<S> {
     /// By output name.
     pub outputs: OrderedMap<String, Array<S>>,
     /// By state input name.
@@ -101,11 +101,11 @@ impl Room {
 ///
 /// # Errors
 /// An input that is missing or of another type, a symbol without a size, or a value larger than memory.
-pub fn interpret<S: Number>(graph: &Graph, feeds: &OrderedMap<String, Array<S>>) -> Result<Evaluation<S>, EvalError> {
+pub fn interpret<S: Number>(graph: &Graph, feeds: &OrderedMap<String, Array<S>>) -> Result<Interpreted<S>, EvalError> {
     let live = graph.live();
     let values = run(graph, feeds, &live)?;
     let get = |value: Value| values[value.node.index()][value.output as usize].clone();
-    Ok(Evaluation {
+    Ok(Interpreted {
         outputs: graph.outputs().map(|(name, value)| (name.to_owned(), get(value))).collect(),
         updates: graph
             .updates()
@@ -294,7 +294,7 @@ fn input_slot(graph: &Graph, id: NodeId) -> usize {
 mod tests {
     use super::*;
     use crate::ir::DType;
-    use crate::reference::Dense;
+    use crate::reference::NdArray;
 
     /// Each value fits, but not all of them at once.
     #[test]
@@ -304,7 +304,7 @@ mod tests {
         let halved = (1..5).fold(x, |x, i| x.reshape([1 << i, 1 << (6 - i)]));
         b.output("y", halved);
         let graph = b.finish().unwrap();
-        let x = Array::Bool(Dense { shape: vec![1 << 6], data: vec![true; 1 << 6] });
+        let x = Array::Bool(NdArray { shape: vec![1 << 6], data: vec![true; 1 << 6] });
         let feeds = OrderedMap::from([("x".to_owned(), x)]);
         let found = |most| run_within::<f64>(&graph, &feeds, &vec![true; graph.len()], &mut Room::of(most)).map(drop);
         assert_eq!(found(5 << 6), Ok(()));

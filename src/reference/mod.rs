@@ -11,11 +11,11 @@ mod field;
 mod interpret;
 mod number;
 
-pub use array::{Array, Dense};
+pub use array::{Array, NdArray};
 pub use complex_step::ComplexStep;
 pub use dual::Dual;
 pub use field::Fp;
-pub use interpret::{EvalError, Evaluation, interpret, interpret_all};
+pub use interpret::{EvalError, Interpreted, interpret, interpret_all};
 pub use number::Number;
 
 pub(crate) use array::{each_kind, index_of, strides_of};

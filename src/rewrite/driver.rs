@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::proof::{Claim, Equality, Prover, ProverError, Which};
 use super::report::{Fired, Refused, RewriteError, Subject};
 use super::rule::{Match, Miss, Rewrite, Rule};
-use super::work::{Work, work};
+use super::work::{GraphWork, work};
 use crate::ir::{Diagnostics, Graph, NodeId, Rebuild, Value, Weights};
 use indexmap::IndexMap;
 use std::cell::Cell;
@@ -140,7 +140,7 @@ impl Rewriter {
                 self.refused.extend(sweep.refused);
                 return Ok(current);
             };
-            let (before, after): (Work, Work) = (work(&current), work(&next));
+            let (before, after): (GraphWork, GraphWork) = (work(&current), work(&next));
             if after < before {
                 self.prove(&current, &next, &sweep)?;
                 current = self.trimmed(&next)?;
@@ -356,7 +356,7 @@ impl Sweep {
     }
 }
 
-fn does_not_pay(before: Work, after: Work) -> String {
+fn does_not_pay(before: GraphWork, after: GraphWork) -> String {
     let (before, after) = (before.operations, after.operations);
     match after > before {
         true => format!("it does not pay: a run would take {after} operations instead of {before}"),

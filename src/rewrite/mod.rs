@@ -28,4 +28,4 @@ pub use report::{Fired, Refused, RewriteError, Subject};
 pub use rule::{Match, Miss, Rewrite, Rule};
 pub use share_sums::{count_sums, share_sums};
 pub(crate) use work::multiply_adds;
-pub use work::{Work, work};
+pub use work::{GraphWork, work};

@@ -13,7 +13,7 @@ mod term;
 use crate::ir::{Diagnostics, Expr, Graph, NodeId, Rebuild, Source, Value};
 use crate::op::Op;
 use crate::ops::{Binary, Reduction, Unary};
-use emit::Emitter;
+use emit::SumWriter;
 use form::Forms;
 
 /// A round leaves little to the next one; the bound keeps the whole pass linear in the graph.
@@ -100,50 +100,50 @@ fn rewrite(graph: &Graph, forms: &Forms, chosen: &[NodeId]) -> Result<Graph, Dia
     let mut is_chosen = vec![false; graph.len()];
     chosen.iter().for_each(|id| is_chosen[id.index()] = true);
     let mut rebuild = Rebuild::new(graph);
-    let mut emitter = Emitter::new(graph, forms);
+    let mut emitter = SumWriter::new(graph, forms);
     for id in graph.ids().filter(|id| live[id.index()]) {
         let form = forms.get(id).filter(|_| is_chosen[id.index()]);
         let outcome = match form {
-            Some(form) if form.is_empty() => Outcome::Zero,
-            Some(form) => Outcome::Is(within(&rebuild, id, || emitter.form(&rebuild, id, form)).value()),
+            Some(form) if form.is_empty() => Became::Zero,
+            Some(form) => Became::Is(within(&rebuild, id, || emitter.form(&rebuild, id, form)).value()),
             None => fold(&rebuild, id, &zero),
         };
         match outcome {
-            Outcome::Zero => {
+            Became::Zero => {
                 zero[id.index()] = true;
                 let ty = &graph.node(id).types()[0];
                 let scalar = || rebuild.builder().scalar(ty.dtype, 0.0).broadcast_to(ty.shape.clone());
                 let value = within(&rebuild, id, scalar).value();
                 rebuild.replace(id, &[value]);
             }
-            Outcome::Is(value) => rebuild.replace(id, &[value]),
-            Outcome::Same => rebuild.copy(id),
+            Became::Is(value) => rebuild.replace(id, &[value]),
+            Became::Same => rebuild.copy(id),
         }
     }
     rebuild.finish()
 }
 
-enum Outcome {
+enum Became {
     Zero,
     Is(Value),
     Same,
 }
 
 /// What a node becomes when some of its operands are sums that came out as zero, or follow from such.
-fn fold(rebuild: &Rebuild<'_>, id: NodeId, zero: &[bool]) -> Outcome {
+fn fold(rebuild: &Rebuild<'_>, id: NodeId, zero: &[bool]) -> Became {
     let node = rebuild.old().node(id);
     let is_zero = |slot: usize| node.operands().get(slot).is_some_and(|operand| zero[operand.node.index()]);
     let operand = |slot: usize| rebuild.get(node.operands()[slot]);
     match node.op() {
-        Op::Binary(Binary::Add | Binary::Sub) if is_zero(0) && is_zero(1) => Outcome::Zero,
-        Op::Binary(Binary::Add) if is_zero(0) => Outcome::Is(operand(1).value()),
-        Op::Binary(Binary::Add | Binary::Sub) if is_zero(1) => Outcome::Is(operand(0).value()),
-        Op::Binary(Binary::Sub) if is_zero(0) => Outcome::Is(within(rebuild, id, || -operand(1)).value()),
-        Op::Binary(Binary::Mul) if is_zero(0) || is_zero(1) => Outcome::Zero,
-        Op::Binary(Binary::Div) | Op::Unary(Unary::Neg) | Op::Mean(_) if is_zero(0) => Outcome::Zero,
-        Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) if is_zero(0) => Outcome::Zero,
-        Op::Reduce(reduce) if reduce.reduction == Reduction::Sum && is_zero(0) => Outcome::Zero,
-        _ => Outcome::Same,
+        Op::Binary(Binary::Add | Binary::Sub) if is_zero(0) && is_zero(1) => Became::Zero,
+        Op::Binary(Binary::Add) if is_zero(0) => Became::Is(operand(1).value()),
+        Op::Binary(Binary::Add | Binary::Sub) if is_zero(1) => Became::Is(operand(0).value()),
+        Op::Binary(Binary::Sub) if is_zero(0) => Became::Is(within(rebuild, id, || -operand(1)).value()),
+        Op::Binary(Binary::Mul) if is_zero(0) || is_zero(1) => Became::Zero,
+        Op::Binary(Binary::Div) | Op::Unary(Unary::Neg) | Op::Mean(_) if is_zero(0) => Became::Zero,
+        Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) if is_zero(0) => Became::Zero,
+        Op::Reduce(reduce) if reduce.reduction == Reduction::Sum && is_zero(0) => Became::Zero,
+        _ => Became::Same,
     }
 }
 

@@ -9,7 +9,7 @@ const NOMINAL: u64 = 32;
 
 /// What one run of a graph costs, counted and not timed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Work {
+pub struct GraphWork {
     /// Element operations, with a multiply-add of a product as one; symbols count as 32. Every node counts as one
     /// more, so that removing a node is always progress.
     pub operations: u64,
@@ -19,7 +19,7 @@ pub struct Work {
 
 /// The work of one run: nodes that depend on weights alone are computed before it and are no operations of it, nor are
 /// copies of weights along axes whose sizes are not known before.
-pub fn work(graph: &Graph) -> Work {
+pub fn work(graph: &Graph) -> GraphWork {
     let (live, weight) = (graph.live(), weights_of(graph));
     let is_laid = |id: NodeId| {
         let node = graph.node(id);
@@ -27,7 +27,7 @@ pub fn work(graph: &Graph) -> Work {
     };
     let counted = |&id: &NodeId| live[id.index()] && !weight[id.index()] && !is_laid(id);
     let operations = graph.ids().filter(counted).map(|id| operations(graph, id, NOMINAL)).fold(0, u64::saturating_add);
-    Work { operations, nodes: live.iter().map(|&live| u64::from(live)).sum() }
+    GraphWork { operations, nodes: live.iter().map(|&live| u64::from(live)).sum() }
 }
 
 /// The operations of one node.

@@ -6,7 +6,9 @@ use crate::exec::{Cause, RunError};
 use crate::ir::Tensor;
 
 /// Refuses variables that hold NaN or an infinity.
-pub(super) fn check_weights<'t>(weights: impl IntoIterator<Item = (&'t String, &'t Tensor)>) -> Result<(), TrainError> {
+pub(super) fn refuse_not_finite<'t>(
+    weights: impl IntoIterator<Item = (&'t String, &'t Tensor)>,
+) -> Result<(), TrainError> {
     for (name, tensor) in weights {
         if let Some((element, value)) = tensor.first_not_finite() {
             return Err(TrainError::NotFiniteWeight { name: name.clone(), element, value });

@@ -5,7 +5,7 @@ use super::error::TrainError;
 use super::event::Event;
 use super::finite::guilty_example;
 use super::history::{EpochRecord, History};
-use super::progress::{Progress, Reporter};
+use super::progress::{Reporter, Verbosity};
 use super::samples::{Examples, Samples};
 use super::shuffle::permutation;
 use super::sums::Sums;
@@ -35,12 +35,12 @@ pub struct Fit {
     batch_size: usize,
     order: Order,
     validation: Option<Examples>,
-    progress: Progress,
+    progress: Verbosity,
 }
 
 impl Default for Fit {
     fn default() -> Self {
-        Fit { epochs: 1, batch_size: 32, order: Order::default(), validation: None, progress: Progress::default() }
+        Fit { epochs: 1, batch_size: 32, order: Order::default(), validation: None, progress: Verbosity::default() }
     }
 }
 
@@ -76,7 +76,7 @@ impl Fit {
 
     /// Shows nothing.
     pub fn silent(mut self) -> Fit {
-        self.progress = Progress::Silent;
+        self.progress = Verbosity::Silent;
         self
     }
 }

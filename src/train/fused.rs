@@ -1,7 +1,7 @@
 //! From a trainer to the smallest inference graph: folded, compared on data, and written as ONNX.
 
 use super::error::TrainError;
-use super::finite::check_weights;
+use super::finite::refuse_not_finite;
 use super::samples::Samples;
 use super::trainer::{EVALUATION_BATCH, Trainer};
 use crate::exec::{Executable, Options};
@@ -46,7 +46,7 @@ impl Trainer {
     /// A variable that holds NaN or an infinity; a wrong fold is caught and reported.
     pub fn fold(&self) -> Result<Folded, TrainError> {
         let weights = self.model_weights();
-        check_weights(&weights)?;
+        refuse_not_finite(&weights)?;
         Ok(pass::fold(self.inference_graph(), &weights)?)
     }
 
@@ -62,7 +62,7 @@ impl Trainer {
         metadata: &BTreeMap<String, String>,
     ) -> Result<Saved, TrainError> {
         let weights = self.model_weights();
-        check_weights(weights.iter().chain(&folded.weights))?;
+        refuse_not_finite(weights.iter().chain(&folded.weights))?;
         Ok(fused::save(path, folded, &weights, metadata)?)
     }
 
@@ -83,7 +83,7 @@ impl Trainer {
         let wide = weights.iter().map(|(name, tensor)| (name.clone(), widened(tensor))).collect();
         let truth = self.model().graph(Mode::Inference, DType::F64)?;
         let mut sides = [(&folded.graph, &folded.weights), (self.inference_graph(), &weights), (&truth, &wide)]
-            .map(|(graph, weights)| Side { graph, weights, options: &self.options, compiled: None });
+            .map(|(graph, weights)| Compared { graph, weights, options: &self.options, compiled: None });
         let mut comparison = Comparison::default();
         let rows: Vec<u32> = (0..inputs.first().map_or(0, Samples::len) as u32).collect();
         for batch in rows.chunks(EVALUATION_BATCH) {
@@ -143,14 +143,14 @@ fn widened(tensor: &Tensor) -> Tensor {
 }
 
 /// A graph that is compared, compiled for the latest batch size, with its weights in the order of the plan.
-struct Side<'g> {
+struct Compared<'g> {
     graph: &'g Graph,
     weights: &'g Weights,
     options: &'g Options,
     compiled: Option<(usize, Executable, Vec<Tensor>)>,
 }
 
-impl Side<'_> {
+impl Compared<'_> {
     /// The first output, in f64.
     fn first_output(&mut self, feeds: &[Tensor], rows: usize) -> Result<Vec<f64>, TrainError> {
         let compiled = match self.compiled.take().filter(|(size, ..)| *size == rows) {

@@ -39,7 +39,7 @@ mod shuffle;
 mod step;
 mod sums;
 mod trainer;
-mod weights;
+mod variables;
 
 pub use error::TrainError;
 pub use event::Event;

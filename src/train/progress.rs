@@ -6,7 +6,7 @@ use std::io::Write;
 
 /// Where and how progress is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum Verbosity {
     /// A bar while an epoch runs if standard error is a terminal, and a line an epoch on standard output.
     #[default]
     Auto,
@@ -35,14 +35,14 @@ pub(super) fn line(record: &EpochRecord, epochs: usize) -> String {
 
 /// Shows the events of a fit.
 pub(super) struct Reporter {
-    progress: Progress,
+    progress: Verbosity,
     epochs: usize,
     #[cfg(feature = "cli")]
     bar: Option<indicatif::ProgressBar>,
 }
 
 impl Reporter {
-    pub(super) fn new(progress: Progress, epochs: usize) -> Reporter {
+    pub(super) fn new(progress: Verbosity, epochs: usize) -> Reporter {
         Reporter {
             progress,
             epochs,
@@ -52,7 +52,7 @@ impl Reporter {
     }
 
     pub(super) fn show(&mut self, event: &Event<'_>) {
-        if self.progress == Progress::Silent {
+        if self.progress == Verbosity::Silent {
             return;
         }
         match event {

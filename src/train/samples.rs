@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Samples {
     shape: Vec<usize>,
     len: usize,
-    data: Arc<Data>,
+    data: Arc<Stored>,
 }
 
 #[derive(Debug)]
-enum Data {
+enum Stored {
     Bytes { bytes: Vec<u8>, divisor: f64 },
     Values(TensorData),
 }
@@ -36,7 +36,7 @@ impl Samples {
             ));
         };
         let shape = shape.to_vec();
-        Samples { shape, len, data: Arc::new(Data::Values(tensor.into_data())) }.counted()
+        Samples { shape, len, data: Arc::new(Stored::Values(tensor.into_data())) }.counted()
     }
 
     /// Bytes that stand for `byte / divisor`, each example of that shape.
@@ -58,14 +58,14 @@ impl Samples {
             return Err(TrainError::Setting { name: "the divisor of the bytes", value: divisor.to_string(), help });
         }
         let len = bytes.len() / each;
-        Samples { shape: shape.to_vec(), len, data: Arc::new(Data::Bytes { bytes, divisor }) }.counted()
+        Samples { shape: shape.to_vec(), len, data: Arc::new(Stored::Bytes { bytes, divisor }) }.counted()
     }
 
     /// What no magnitude is above, where that is known without looking: bytes have a largest.
     pub(super) fn bound(&self) -> Option<f64> {
         match *self.data {
-            Data::Bytes { divisor, .. } => Some(f64::from(u8::MAX) / divisor.abs()),
-            Data::Values(_) => None,
+            Stored::Bytes { divisor, .. } => Some(f64::from(u8::MAX) / divisor.abs()),
+            Stored::Values(_) => None,
         }
     }
 
@@ -80,14 +80,14 @@ impl Samples {
 
     /// The pixels of an image set, scaled to [0, 1].
     pub fn images(set: &ImageSet) -> Samples {
-        let data = Data::Bytes { bytes: set.images().to_vec(), divisor: 255.0 };
+        let data = Stored::Bytes { bytes: set.images().to_vec(), divisor: 255.0 };
         Samples { shape: vec![set.rows(), set.cols()], len: set.len(), data: Arc::new(data) }
     }
 
     /// The labels of an image set, as class indices.
     pub fn labels(set: &ImageSet) -> Samples {
         let labels = set.labels().iter().map(|&label| i32::from(label)).collect();
-        Samples { shape: Vec::new(), len: set.len(), data: Arc::new(Data::Values(TensorData::I32(labels))) }
+        Samples { shape: Vec::new(), len: set.len(), data: Arc::new(Stored::Values(TensorData::I32(labels))) }
     }
 
     /// Number of examples.
@@ -108,11 +108,11 @@ impl Samples {
     /// Element type and shape of the whole: `f32[60000,28,28]`.
     pub(super) fn describe(&self) -> String {
         let kind = match &*self.data {
-            Data::Bytes { .. } => "bytes",
-            Data::Values(TensorData::F32(_)) => "f32",
-            Data::Values(TensorData::F64(_)) => "f64",
-            Data::Values(TensorData::I32(_)) => "i32",
-            Data::Values(TensorData::Bool(_)) => "bool",
+            Stored::Bytes { .. } => "bytes",
+            Stored::Values(TensorData::F32(_)) => "f32",
+            Stored::Values(TensorData::F64(_)) => "f64",
+            Stored::Values(TensorData::I32(_)) => "i32",
+            Stored::Values(TensorData::Bool(_)) => "bool",
         };
         let sizes: Vec<String> = std::iter::once(&self.len).chain(&self.shape).map(usize::to_string).collect();
         format!("{kind}[{}]", sizes.join(","))
@@ -120,13 +120,13 @@ impl Samples {
 
     /// Whether the values are integers.
     pub fn is_int(&self) -> bool {
-        matches!(&*self.data, Data::Values(TensorData::I32(_)))
+        matches!(&*self.data, Stored::Values(TensorData::I32(_)))
     }
 
     /// The first example whose integer value is not in `range`, and that value.
     pub(super) fn outside(&self, range: Range<i32>) -> Option<(usize, i32)> {
         match &*self.data {
-            Data::Values(TensorData::I32(values)) => {
+            Stored::Values(TensorData::I32(values)) => {
                 let at = values.iter().position(|value| !range.contains(value))?;
                 let each = self.shape.iter().product::<usize>().max(1);
                 Some((at / each, values[at]))
@@ -140,25 +140,25 @@ impl Samples {
         let pick = Pick { rows, each: self.shape.iter().product::<usize>().max(1), threads };
         match (&*self.data, batch.data_mut()) {
             // A quotient of f32 is the nearest float, as the quotient of f64 rounded to f32 is.
-            (Data::Bytes { bytes, divisor }, Out::F32(out)) if f64::from(*divisor as f32) == *divisor => {
+            (Stored::Bytes { bytes, divisor }, Out::F32(out)) if f64::from(*divisor as f32) == *divisor => {
                 pick.divide(bytes, *divisor as f32, out);
             }
-            (Data::Bytes { bytes, divisor }, Out::F32(out)) => {
+            (Stored::Bytes { bytes, divisor }, Out::F32(out)) => {
                 pick.convert(bytes, out, |byte| (f64::from(byte) / divisor) as f32);
             }
-            (Data::Bytes { bytes, divisor }, Out::F64(out)) => pick.divide(bytes, *divisor, out),
-            (Data::Bytes { bytes, .. }, Out::I32(out)) => pick.convert(bytes, out, i32::from),
-            (Data::Values(TensorData::F32(values)), Out::F32(out)) => pick.convert(values, out, |v| v),
-            (Data::Values(TensorData::F32(values)), Out::F64(out)) => pick.convert(values, out, f64::from),
-            (Data::Values(TensorData::F64(values)), Out::F32(out)) => {
+            (Stored::Bytes { bytes, divisor }, Out::F64(out)) => pick.divide(bytes, *divisor, out),
+            (Stored::Bytes { bytes, .. }, Out::I32(out)) => pick.convert(bytes, out, i32::from),
+            (Stored::Values(TensorData::F32(values)), Out::F32(out)) => pick.convert(values, out, |v| v),
+            (Stored::Values(TensorData::F32(values)), Out::F64(out)) => pick.convert(values, out, f64::from),
+            (Stored::Values(TensorData::F64(values)), Out::F32(out)) => {
                 pick.convert(values, out, |v| v as f32);
             }
-            (Data::Values(TensorData::F64(values)), Out::F64(out)) => pick.convert(values, out, |v| v),
-            (Data::Values(TensorData::I32(values)), Out::I32(out)) => pick.convert(values, out, |v| v),
-            (Data::Values(TensorData::I32(values)), Out::F32(out)) => {
+            (Stored::Values(TensorData::F64(values)), Out::F64(out)) => pick.convert(values, out, |v| v),
+            (Stored::Values(TensorData::I32(values)), Out::I32(out)) => pick.convert(values, out, |v| v),
+            (Stored::Values(TensorData::I32(values)), Out::F32(out)) => {
                 pick.convert(values, out, |v| v as f32);
             }
-            (Data::Values(TensorData::I32(values)), Out::F64(out)) => pick.convert(values, out, f64::from),
+            (Stored::Values(TensorData::I32(values)), Out::F64(out)) => pick.convert(values, out, f64::from),
             // `fits` admits no other pair.
             _ => {}
         }
@@ -167,10 +167,10 @@ impl Samples {
     /// Whether batches of `dtype` can be gathered from these values.
     pub(super) fn fits(&self, dtype: DType) -> bool {
         match (&*self.data, dtype) {
-            (Data::Bytes { .. }, dtype) => dtype.is_float() || dtype == DType::I32,
-            (Data::Values(TensorData::F32(_) | TensorData::F64(_)), dtype) => dtype.is_float(),
-            (Data::Values(TensorData::I32(_)), dtype) => dtype.is_float() || dtype == DType::I32,
-            (Data::Values(TensorData::Bool(_)), _) => false,
+            (Stored::Bytes { .. }, dtype) => dtype.is_float() || dtype == DType::I32,
+            (Stored::Values(TensorData::F32(_) | TensorData::F64(_)), dtype) => dtype.is_float(),
+            (Stored::Values(TensorData::I32(_)), dtype) => dtype.is_float() || dtype == DType::I32,
+            (Stored::Values(TensorData::Bool(_)), _) => false,
         }
     }
 }

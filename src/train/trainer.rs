@@ -2,11 +2,11 @@
 
 use super::compiled::Compiled;
 use super::error::TrainError;
-use super::finite::{check_weights, of_evaluation};
+use super::finite::{of_evaluation, refuse_not_finite};
 use super::samples::{Examples, Samples};
 use super::step::{LOSS, PassLog, Recipe};
 use super::sums::Sums;
-use super::weights::Weights;
+use super::variables::Variables;
 use super::{Evaluation, Loss, Metric, Optimizer};
 use crate::exec::{Executable, Options, PredictError, Predictor};
 use crate::interchange::{WeightsError, safetensors};
@@ -71,7 +71,7 @@ impl TrainerBuilder {
         self
     }
 
-    /// Threads that share each step, the calling one among them; see [`Options::threads`]. Weights are the same to the bit
+    /// Threads that share each step, the calling one among them; see [`Options::threads`]. Variables are the same to the bit
     /// for any number.
     pub fn threads(mut self, threads: usize) -> TrainerBuilder {
         self.options = self.options.threads(threads);
@@ -91,7 +91,7 @@ impl TrainerBuilder {
         // A parameter that is not trained has no slots.
         values.extend(slots.into_iter().filter(|(name, _)| training.graph.input(name).is_some()));
         let graphs = [training.graph, evaluation, inference];
-        let (dead, passes, weights) = (training.dead, training.passes, Weights(values));
+        let (dead, passes, weights) = (training.dead, training.passes, Variables(values));
         let compiled = HashMap::new();
         Ok(Trainer { recipe, seed, options, epochs_done: 0, graphs, dead, passes, weights, compiled })
     }
@@ -115,7 +115,7 @@ pub struct Trainer {
     graphs: [Graph; 3],
     dead: Vec<String>,
     passes: PassLog,
-    pub(super) weights: Weights,
+    pub(super) weights: Variables,
     pub(super) compiled: HashMap<(Stage, usize), Compiled>,
 }
 
@@ -261,7 +261,7 @@ impl Trainer {
     /// # Errors
     /// A variable that holds NaN or an infinity; whatever the file system reports.
     pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<(), TrainError> {
-        check_weights(&self.weights.0)?;
+        refuse_not_finite(&self.weights.0)?;
         Ok(safetensors::save(path, &self.weights.0, metadata)?)
     }
 

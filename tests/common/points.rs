@@ -7,7 +7,7 @@ use foldgrad::autodiff::{ReverseRules, vjp_with};
 use foldgrad::ir::Code;
 use foldgrad::op::Cotangent;
 use foldgrad::ops::GeluForm;
-use foldgrad::reference::{Array, Dense, interpret};
+use foldgrad::reference::{Array, NdArray, interpret};
 use foldgrad::{Builder, DType, Diagnostic, Expr};
 
 /// What a function is, over vectors `x0`, `x1`, … of the graph.
@@ -36,7 +36,7 @@ pub fn derivative(
     }
     let graph = b.finish().map_err(|errors| errors.first().clone())?;
     let feed =
-        |(i, x): (usize, &&[f64])| (format!("x{i}"), Array::Real(Dense { shape: vec![x.len()], data: x.to_vec() }));
+        |(i, x): (usize, &&[f64])| (format!("x{i}"), Array::Real(NdArray { shape: vec![x.len()], data: x.to_vec() }));
     let feeds = inputs.iter().enumerate().map(feed).collect();
     let outputs = interpret(&graph, &feeds).map_err(|e| Box::new(Diagnostic::new(Code::Graph, e.to_string())))?;
     Ok(outputs.outputs.values().map(|output| output.real().data.clone()).collect())

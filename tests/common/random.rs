@@ -2,7 +2,7 @@
 
 use super::Feeds;
 use foldgrad::op::Domain;
-use foldgrad::reference::{Array, Dense};
+use foldgrad::reference::{Array, NdArray};
 use foldgrad::{DType, Graph};
 
 /// Values for every input of a graph: floats in ±1, integers from 0 to 2.
@@ -75,12 +75,12 @@ impl Random {
         match domain {
             Domain::Integers(low, high) => {
                 let width = (high - low).max(1) as usize;
-                Array::Int(Dense { shape, data: (0..len).map(|_| low + self.below(width) as i32).collect() })
+                Array::Int(NdArray { shape, data: (0..len).map(|_| low + self.below(width) as i32).collect() })
             }
-            Domain::Mask => Array::Bool(Dense { shape, data: (0..len).map(|_| self.coin()).collect() }),
+            Domain::Mask => Array::Bool(NdArray { shape, data: (0..len).map(|_| self.coin()).collect() }),
             _ => {
                 let round = |v: f64| if dtype == DType::F32 { f64::from(v as f32) } else { v };
-                Array::Real(Dense { shape, data: self.reals(domain, len).into_iter().map(round).collect() })
+                Array::Real(NdArray { shape, data: self.reals(domain, len).into_iter().map(round).collect() })
             }
         }
     }

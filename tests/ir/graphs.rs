@@ -3,7 +3,7 @@
 
 use foldgrad::ir::OrderedMap;
 use foldgrad::op::{Case, Cotangent, Domain, Op};
-use foldgrad::reference::{Array, Dense, Evaluation, interpret};
+use foldgrad::reference::{Array, Interpreted, NdArray, interpret};
 use foldgrad::{Builder, DType, Graph, Tensor, autodiff};
 
 /// A graph with a name for failure messages and values to feed it.
@@ -30,15 +30,15 @@ impl Random {
         let mut order = 0.0;
         match domain {
             Domain::Integers(low, high) => {
-                Array::Int(Dense::from_fn(shape, |_| low + self.below((high - low) as u64) as i32))
+                Array::Int(NdArray::from_fn(shape, |_| low + self.below((high - low) as u64) as i32))
             }
-            Domain::Mask => Array::Bool(Dense::from_fn(shape, |_| self.below(2) == 1)),
-            Domain::Range(low, high) => Array::Real(Dense::from_fn(shape, |_| self.within(low, high))),
-            Domain::AwayFromZero(low, high) => Array::Real(Dense::from_fn(shape, |_| {
+            Domain::Mask => Array::Bool(NdArray::from_fn(shape, |_| self.below(2) == 1)),
+            Domain::Range(low, high) => Array::Real(NdArray::from_fn(shape, |_| self.within(low, high))),
+            Domain::AwayFromZero(low, high) => Array::Real(NdArray::from_fn(shape, |_| {
                 let sign = if self.below(2) == 1 { 1.0 } else { -1.0 };
                 sign * self.within(low, high)
             })),
-            Domain::Distinct(step) => Array::Real(Dense::from_fn(shape, |_| {
+            Domain::Distinct(step) => Array::Real(NdArray::from_fn(shape, |_| {
                 order += step;
                 order
             })),
@@ -237,7 +237,7 @@ pub fn all() -> Vec<Sample> {
 
 /// The values of a graph as bits, so that NaN equals itself and −0 does not equal 0.
 pub fn evaluate(graph: &Graph, feeds: &OrderedMap<String, Array<f64>>) -> Vec<(String, Vec<usize>, Vec<u64>)> {
-    let Evaluation { outputs, updates } = interpret(graph, feeds).expect("the graph evaluates");
+    let Interpreted { outputs, updates } = interpret(graph, feeds).expect("the graph evaluates");
     let bits = |(name, array): (String, Array<f64>)| {
         let bits = match &array {
             Array::Real(array) => array.data.iter().map(|v| v.to_bits()).collect(),

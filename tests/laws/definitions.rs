@@ -114,7 +114,7 @@ fn direct(op: &Op, operands: &[&Array<f64>]) -> Option<Vec<Vec<f64>>> {
             let sizes = kept(shape);
             let offset = |at: &[usize]| sizes.iter().zip(kept(at)).fold(0, |offset, (&size, i)| offset * size + i);
             let mut sums = vec![0.0; sizes.iter().product()];
-            foldgrad::reference::Dense::from_fn(shape, |at| sums[offset(at)] += operands[0].real().at(at));
+            foldgrad::reference::NdArray::from_fn(shape, |at| sums[offset(at)] += operands[0].real().at(at));
             let count: usize = op.axes().iter().map(|&axis| shape[axis]).product();
             Some(vec![sums.iter().map(|sum| sum / count as f64).collect()])
         }

@@ -3,7 +3,7 @@
 
 use crate::common::points::{Function, derivative};
 use foldgrad::autodiff::OpRules;
-use foldgrad::reference::{Array, Dense, interpret};
+use foldgrad::reference::{Array, NdArray, interpret};
 use foldgrad::{Builder, DType, Expr, Tensor};
 
 const INFINITY: f64 = f64::INFINITY;
@@ -16,7 +16,7 @@ fn value(inputs: &[&[f64]], f: Function) -> Vec<f64> {
     b.output("y", f(&b, &xs));
     let graph = b.finish().unwrap_or_else(|errors| panic!("{errors}"));
     let feed =
-        |(i, x): (usize, &&[f64])| (format!("x{i}"), Array::Real(Dense { shape: vec![x.len()], data: x.to_vec() }));
+        |(i, x): (usize, &&[f64])| (format!("x{i}"), Array::Real(NdArray { shape: vec![x.len()], data: x.to_vec() }));
     let feeds = inputs.iter().enumerate().map(feed).collect();
     let outputs = interpret(&graph, &feeds).unwrap_or_else(|error| panic!("{error}")).outputs;
     match &outputs["y"] {

@@ -5,7 +5,7 @@ use foldgrad::exec::Executable;
 use foldgrad::ir::{Bindings, Dim, OrderedMap, Shape, Symbol, parse};
 use foldgrad::pass::Pipeline;
 use foldgrad::plan::{Plan, PlanError};
-use foldgrad::reference::{Array, Dense, EvalError, interpret};
+use foldgrad::reference::{Array, EvalError, NdArray, interpret};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
 
 const HUGE: usize = 1 << 40;
@@ -18,7 +18,7 @@ fn evaluated(make: Make) -> Result<(), EvalError> {
     let x = b.input("x", DType::F64, Shape::scalar());
     b.output("y", make(&b, x));
     let graph = b.finish().unwrap_or_else(|errors| panic!("{errors}"));
-    let feeds = OrderedMap::from([("x".to_owned(), Array::Real(Dense { shape: Vec::new(), data: vec![1.0f64] }))]);
+    let feeds = OrderedMap::from([("x".to_owned(), Array::Real(NdArray { shape: Vec::new(), data: vec![1.0f64] }))]);
     interpret(&graph, &feeds).map(drop)
 }
 
@@ -86,7 +86,7 @@ fn sizes_that_are_bound_fit_their_type_or_are_errors() {
     let check = |dtype: DType, n: usize, times: usize, expected: Option<f64>| {
         let graph = graph(dtype, times);
         let feeds =
-            OrderedMap::from([("x".to_owned(), Array::Real(Dense { shape: vec![n, 0], data: Vec::<f64>::new() }))]);
+            OrderedMap::from([("x".to_owned(), Array::Real(NdArray { shape: vec![n, 0], data: Vec::<f64>::new() }))]);
         let bindings = Bindings::from_iter([(Symbol::new("n"), n)]);
         let (evaluated, planned) = (interpret(&graph, &feeds), Plan::new(&graph, &bindings));
         match expected {
@@ -128,8 +128,10 @@ fn nothing_has_a_largest_element() {
         let x = b.input("x", DType::F64, [Dim::symbol("rows"), Dim::symbol("columns")]);
         b.output("y", x.arg_max(axis));
         let graph = b.finish().unwrap();
-        let feeds =
-            OrderedMap::from([("x".to_owned(), Array::Real(Dense { shape: shape.to_vec(), data: Vec::<f64>::new() }))]);
+        let feeds = OrderedMap::from([(
+            "x".to_owned(),
+            Array::Real(NdArray { shape: shape.to_vec(), data: Vec::<f64>::new() }),
+        )]);
         let y = &interpret(&graph, &feeds).unwrap().outputs["y"];
         assert_eq!(y.to_tensor(DType::F64).unwrap().to_f64(), expected, "{shape:?}, axis {axis}");
         let bindings = Bindings::from_iter([(Symbol::new("rows"), shape[0]), (Symbol::new("columns"), shape[1])]);

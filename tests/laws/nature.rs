@@ -6,7 +6,7 @@ use foldgrad::ir::OrderedMap;
 use foldgrad::ir::Rebuild;
 use foldgrad::op::{Case, Function, Nature, Op, Rearrangement, Sample};
 use foldgrad::ops::{ArgMax, Binary, Cast, Compare, Concat, Dense as DenseOp, Dot, Slice, StopGradient, Unary};
-use foldgrad::reference::{Array, Dense};
+use foldgrad::reference::{Array, NdArray};
 use foldgrad::rewrite::work;
 use foldgrad::{Builder, DType, Expr, Graph};
 use std::collections::BTreeSet;
@@ -73,8 +73,8 @@ fn filled(like: &Array<f64>, value: f64) -> Array<f64> {
 
 /// The part of an array that starts at `from` and has this shape; none if it does not lie in it.
 fn part(array: &Array<f64>, from: &[usize], shape: &[usize]) -> Option<Array<f64>> {
-    fn of<T: Copy>(x: &Dense<T>, from: &[usize], shape: &[usize]) -> Dense<T> {
-        Dense::from_fn(shape, |at| x.at(&at.iter().zip(from).map(|(at, from)| at + from).collect::<Vec<_>>()))
+    fn of<T: Copy>(x: &NdArray<T>, from: &[usize], shape: &[usize]) -> NdArray<T> {
+        NdArray::from_fn(shape, |at| x.at(&at.iter().zip(from).map(|(at, from)| at + from).collect::<Vec<_>>()))
     }
     let sizes = array.shape();
     let lies = from.len() == sizes.len() && (0..sizes.len()).all(|axis| from[axis] + shape[axis] <= sizes[axis]);
@@ -88,16 +88,16 @@ fn part(array: &Array<f64>, from: &[usize], shape: &[usize]) -> Option<Array<f64
 /// The element there, as a scalar.
 fn element(array: &Array<f64>, at: &[usize]) -> Option<Array<f64>> {
     Some(match part(array, at, &vec![1; at.len()])? {
-        Array::Real(x) => Array::Real(Dense { shape: Vec::new(), data: x.data }),
-        Array::Int(x) => Array::Int(Dense { shape: Vec::new(), data: x.data }),
-        Array::Bool(x) => Array::Bool(Dense { shape: Vec::new(), data: x.data }),
+        Array::Real(x) => Array::Real(NdArray { shape: Vec::new(), data: x.data }),
+        Array::Int(x) => Array::Int(NdArray { shape: Vec::new(), data: x.data }),
+        Array::Bool(x) => Array::Bool(NdArray { shape: Vec::new(), data: x.data }),
     })
 }
 
 /// Every index of a shape.
 fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
     let mut all = Vec::new();
-    Dense::from_fn(shape, |at| all.push(at.to_vec()));
+    NdArray::from_fn(shape, |at| all.push(at.to_vec()));
     all
 }
 
@@ -154,9 +154,9 @@ fn view(op: &Op, operands: &[Array<f64>], how: Rearrangement<'_>) -> Result<(), 
 /// A function of scalars, by itself.
 fn value(function: Function, x: &[Array<f64>]) -> Option<Array<f64>> {
     let real = |slot: usize| x[slot].real().data[0];
-    let scalar = |value: f64| Array::Real(Dense { shape: Vec::new(), data: vec![value] });
-    let integer = |value: i32| Array::Int(Dense { shape: Vec::new(), data: vec![value] });
-    let mask = |value: bool| Array::Bool(Dense { shape: Vec::new(), data: vec![value] });
+    let scalar = |value: f64| Array::Real(NdArray { shape: Vec::new(), data: vec![value] });
+    let integer = |value: i32| Array::Int(NdArray { shape: Vec::new(), data: vec![value] });
+    let mask = |value: bool| Array::Bool(NdArray { shape: Vec::new(), data: vec![value] });
     Some(match (function, x) {
         (Function::Unary(f), [Array::Real(_)]) => scalar(f.apply(real(0))),
         (Function::Binary(f), [Array::Real(_), Array::Real(_)]) => scalar(f.apply(real(0), real(1))),
@@ -211,7 +211,7 @@ fn contraction(op: &Op, operands: &[Array<f64>], of: usize, axes: &[usize], bias
     let term = |at: &[usize]| axes.iter().fold(0, |number, &axis| number * shape[axis] + at[axis]) as f64 + 1.0;
     let terms: usize = axes.iter().map(|&axis| shape[axis]).product();
     let mut fed: Values = operands.iter().map(|x| filled(x, 1.0)).collect();
-    fed[of] = Array::Real(Dense::from_fn(shape, term));
+    fed[of] = Array::Real(NdArray::from_fn(shape, term));
     let bias = if biased { 0.25 } else { 0.0 };
     if biased {
         fed[2] = filled(&operands[2], bias);

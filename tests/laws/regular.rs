@@ -5,7 +5,7 @@ use crate::common::{Random, cases, evaluate};
 use foldgrad::autodiff::vjp;
 use foldgrad::ir::OrderedMap;
 use foldgrad::op::{Case, Cotangent, Nature, Op};
-use foldgrad::reference::{Array, Dense};
+use foldgrad::reference::{Array, NdArray};
 use foldgrad::{Builder, DType, Expr, Graph};
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ fn irregular(case: &Case, seed: u64) -> Result<(), String> {
                 return random.array(sample.ty.dtype, &shape, sample.domain);
             }
             let tie = step(&mut random);
-            Array::Real(Dense::from_fn(&shape, |_| if seed.is_multiple_of(2) { tie } else { step(&mut random) }))
+            Array::Real(NdArray::from_fn(&shape, |_| if seed.is_multiple_of(2) { tie } else { step(&mut random) }))
         })
         .collect();
     // At 0 every operand is 0.
@@ -67,7 +67,7 @@ fn irregular(case: &Case, seed: u64) -> Result<(), String> {
         evaluate(&graph, &feeds).map_err(|error| error.to_string())
     };
     let along: Vec<OrderedMap<String, Array<f64>>> = (-2..=3).map(|t| at(f64::from(t))).collect::<Result<_, _>>()?;
-    let values = |t: usize, name: &String| -> Dense<f64> { along[t][name].real().clone() };
+    let values = |t: usize, name: &String| -> NdArray<f64> { along[t][name].real().clone() };
     let mut slopes = [0.0; 2];
     let mut scale = 0.0f64;
     for name in along[0].keys().filter(|name| name.starts_with('y')) {

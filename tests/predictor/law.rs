@@ -6,7 +6,7 @@ use crate::common::Random;
 use foldgrad::Graph;
 use foldgrad::ir::{Dim, OrderedMap, Shape, Symbol, TensorType, parse};
 use foldgrad::op::{Attr, Case, Op, Rows, RowsCx};
-use foldgrad::reference::{Array, Dense, interpret};
+use foldgrad::reference::{Array, NdArray, interpret};
 use std::collections::BTreeSet;
 
 const WHOLE: usize = 5;
@@ -65,10 +65,10 @@ fn batch_axis(ty: &TensorType) -> Option<usize> {
 
 /// Two rows of an array that has five along an axis; all of one that has no such axis.
 fn part(array: &Array<f64>, axis: Option<usize>) -> Array<f64> {
-    fn cut<T: Copy>(x: &Dense<T>, axis: usize) -> Dense<T> {
+    fn cut<T: Copy>(x: &NdArray<T>, axis: usize) -> NdArray<T> {
         let mut shape = x.shape.clone();
         shape[axis] = PART.len();
-        Dense::from_fn(&shape, |at| {
+        NdArray::from_fn(&shape, |at| {
             let mut from = at.to_vec();
             from[axis] = PART[at[axis]];
             x.at(&from)

@@ -12,7 +12,7 @@
 use crate::common::{Feeds, Random};
 use foldgrad::ir::{Bindings, Dim, NodeId, OrderedMap, Role, Weights};
 use foldgrad::op::Op;
-use foldgrad::reference::{Array, Dense};
+use foldgrad::reference::{Array, NdArray};
 use foldgrad::{DType, Graph, Tensor};
 
 /// From the first number up to the second.
@@ -81,8 +81,8 @@ pub fn feeds(graph: &Graph, ranges: &OrderedMap<String, Range>, bindings: &Bindi
         let role = graph.as_input(id).map_or(Role::Data, |(_, role)| role);
         let (range, part) = (ranges.get(name).copied(), part(graph, id));
         let array = match ty.dtype {
-            DType::I32 => Array::Int(Dense { shape, data: (0..len).map(|_| random.below(2) as i32).collect() }),
-            DType::Bool => Array::Bool(Dense { shape, data: (0..len).map(|_| random.coin()).collect() }),
+            DType::I32 => Array::Int(NdArray { shape, data: (0..len).map(|_| random.below(2) as i32).collect() }),
+            DType::Bool => Array::Bool(NdArray { shape, data: (0..len).map(|_| random.coin()).collect() }),
             DType::F32 | DType::F64 => {
                 let (same, far) = (random.range(-2.0, 2.0), random.range(-1e6, 1e6));
                 let mut element = || match (role, part, draw) {
@@ -93,7 +93,7 @@ pub fn feeds(graph: &Graph, ranges: &OrderedMap<String, Range>, bindings: &Bindi
                     (Role::Data, Part::Other, _) if range.is_none() => random.range(-2.0, 2.0),
                     _ => weight(&mut random, part, range),
                 };
-                Array::Real(Dense { shape, data: (0..len).map(|_| element()).collect() })
+                Array::Real(NdArray { shape, data: (0..len).map(|_| element()).collect() })
             }
         };
         feeds.insert(name.to_owned(), array);

@@ -4,7 +4,7 @@
 use foldgrad::autodiff::gradients;
 use foldgrad::ir::{Dim, OrderedMap, Role, Symbol, Weights};
 use foldgrad::pass::{self, Pipeline};
-use foldgrad::reference::{Array, Dense, interpret};
+use foldgrad::reference::{Array, NdArray, interpret};
 use foldgrad::{Builder, DType, Graph};
 
 /// Values for every input, all positive.
@@ -14,7 +14,7 @@ fn feeds(graph: &Graph, n: usize) -> OrderedMap<String, Array<f64>> {
         let size = |dim: &Dim| dim.known().unwrap_or(if *dim == Dim::Symbol(Symbol::new("n")) { n } else { 2 });
         let shape: Vec<usize> = ty.shape.iter().map(size).collect();
         let data = (0..shape.iter().product()).map(|at: usize| 0.5 + (at * 7 % 5) as f64 * 0.25).collect();
-        (name.to_owned(), Array::Real(Dense { shape, data }))
+        (name.to_owned(), Array::Real(NdArray { shape, data }))
     };
     graph.inputs().map(feed).collect()
 }

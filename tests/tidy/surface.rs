@@ -3,7 +3,7 @@
 
 use crate::none;
 use crate::source::{Source, is_part_of_word, item_len, sources, words};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The types that stay inside, and the crates they come from.
 const INSIDE: &[&str] = &["SmallVec", "IndexMap", "IndexSet", "smallvec", "indexmap"];
@@ -79,6 +79,27 @@ fn public_enums_may_grow_unless_they_are_matched_in_full() {
     }
     offences.extend(unneeded.iter().map(|name| format!("there is no public enum {name}")));
     none("a public enum is `#[non_exhaustive]`, or in MATCHED_IN_FULL of tests/tidy/surface.rs", offences);
+}
+
+/// Names that two public types share. A layer is named as in Keras, the op that it writes as in other compilers.
+const SHARED_NAMES: &[&str] = &["Dense", "Dropout", "Input", "Reshape"];
+
+#[test]
+fn public_types_of_one_name_are_one_type() {
+    let sources = sources(&["src"]);
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources.iter().filter(|source| source.room().is_some_and(|room| room != "kernel")) {
+        for item in items(&source.library, 0) {
+            if item.is_public && ["struct", "enum", "trait", "union", "type"].contains(&item.kind) {
+                places.entry(item.name.to_owned()).or_default().push(source.at(item.at));
+            }
+        }
+    }
+    let offence = |(name, places): (&String, &Vec<String>)| {
+        (SHARED_NAMES.contains(&name.as_str()) != (places.len() > 1)).then(|| format!("{name}: {}", places.join(", ")))
+    };
+    let offences = places.iter().filter_map(offence).collect();
+    none("two public types have two names; those of SHARED_NAMES in tests/tidy/surface.rs mean one thing", offences);
 }
 
 fn names_any(text: &str, names: &[&str]) -> bool {

@@ -4,7 +4,7 @@
 use super::report_in;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use foldgrad::data::fashion_mnist::{self, Options};
+use foldgrad::data::fashion_mnist::{self, LoadOptions};
 use foldgrad::data::idx;
 use foldgrad::interchange::safetensors;
 use insta::assert_snapshot;
@@ -47,7 +47,7 @@ fn set(side: u32, of_labels: &[u8]) -> String {
     let (images, labels) =
         (idx_bytes(8, &[2, side, side], &pixels), idx_bytes(8, &[of_labels.len() as u32], of_labels));
     let folder = folder([("train-images-idx3-ubyte", &images[..]), ("train-labels-idx1-ubyte", &labels[..])]);
-    let options = Options { directory: Some(folder.path().into()), ..Options::default() };
+    let options = LoadOptions { directory: Some(folder.path().into()), ..LoadOptions::default() };
     report_in(folder.path(), fashion_mnist::load(&options))
 }
 
@@ -80,7 +80,7 @@ fn images_that_are_not_there() {
 #[test]
 fn directory_that_is_not_there() {
     let folder = folder([]);
-    let options = Options { directory: Some(folder.path().join("missing")), ..Options::default() };
+    let options = LoadOptions { directory: Some(folder.path().join("missing")), ..LoadOptions::default() };
     assert_snapshot!(report_in(folder.path(), fashion_mnist::load(&options)), @"FOLDER/missing: expected a directory with the four files of Fashion-MNIST, found nothing; correct the name, or name none and let foldgrad look in its cache and download them");
 }
 

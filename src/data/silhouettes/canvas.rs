@@ -23,7 +23,7 @@ type Plane = [f32; PIXELS];
 
 /// A piece of an outline.
 #[derive(Clone, Copy)]
-pub(super) enum Shape<'a> {
+pub(super) enum Piece<'a> {
     /// A convex polygon, its corners in order.
     Convex(&'a [Point]),
     /// A straight limb with flat ends, from a point to a point, as wide as given at each.
@@ -131,7 +131,7 @@ impl Canvas {
     }
 
     /// Adds a shape to the piece.
-    pub(super) fn add(&mut self, side: Side, shape: Shape<'_>) {
+    pub(super) fn add(&mut self, side: Side, shape: Piece<'_>) {
         self.measure(side, shape);
         for (d, &new) in self.distance.iter_mut().zip(&self.scratch) {
             *d = min(*d, new);
@@ -139,7 +139,7 @@ impl Canvas {
     }
 
     /// Takes a shape out of the piece.
-    pub(super) fn cut(&mut self, side: Side, shape: Shape<'_>) {
+    pub(super) fn cut(&mut self, side: Side, shape: Piece<'_>) {
         self.measure(side, shape);
         for (d, &hole) in self.distance.iter_mut().zip(&self.scratch) {
             *d = max(*d, -hole);
@@ -191,10 +191,10 @@ impl Canvas {
     }
 
     /// The distance of every pixel from `shape`, into `scratch`.
-    fn measure(&mut self, side: Side, shape: Shape<'_>) {
+    fn measure(&mut self, side: Side, shape: Piece<'_>) {
         match shape {
-            Shape::Convex(corners) => self.measure_convex(side, corners),
-            Shape::Limb(from, to, start, end) => {
+            Piece::Convex(corners) => self.measure_convex(side, corners),
+            Piece::Limb(from, to, start, end) => {
                 let (x, y) = (to.0 - from.0, to.1 - from.1);
                 let length = (x * x + y * y).sqrt();
                 let (nx, ny) = (-y / length, x / length);
@@ -202,7 +202,7 @@ impl Canvas {
                 let (a, b) = (start / 2.0, end / 2.0);
                 self.measure_convex(side, &[at(from, a), at(to, b), at(to, -b), at(from, -a)]);
             }
-            Shape::Line(a, b, thickness) => {
+            Piece::Line(a, b, thickness) => {
                 let (x, y) = (b.0 - a.0, b.1 - a.1);
                 let per_length = 1.0 / max(x * x + y * y, 1e-9);
                 self.each(side, |u, v| {
@@ -212,12 +212,12 @@ impl Canvas {
                     (du * du + dv * dv).sqrt() - thickness / 2.0
                 });
             }
-            Shape::Ellipse(centre, width, height) => {
+            Piece::Ellipse(centre, width, height) => {
                 let small = min(width, height);
                 let (kx, ky) = (1.0 / width, 1.0 / height);
                 self.each(side, |u, v| small * (norm((u - centre.0) * kx, (v - centre.1) * ky) - 1.0));
             }
-            Shape::Ring(centre, width, height, thickness) => {
+            Piece::Ring(centre, width, height, thickness) => {
                 let small = min(width, height);
                 let (kx, ky) = (1.0 / width, 1.0 / height);
                 self.each(side, |u, v| {

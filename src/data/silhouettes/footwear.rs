@@ -1,10 +1,10 @@
 //! Shoes, seen from the side, the toe on the left. All numbers are garment units.
 
-use super::canvas::{Canvas, Fabric, Shape, Side};
+use super::canvas::{Canvas, Fabric, Piece, Side};
 use super::cloth::{cloth, contrast};
 use super::random::Random;
 
-use Shape::{Convex, Ellipse, Limb, Line};
+use Piece::{Convex, Ellipse, Limb, Line};
 use Side::One;
 
 pub(super) fn sandal(c: &mut Canvas, r: &mut Random) {

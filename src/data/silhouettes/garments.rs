@@ -3,12 +3,12 @@
 //! Classes overlap as they do in a wardrobe: a shirt is told from a pullover by its collar and buttons, a coat
 //! by its opening and lapels, a dress from a T-shirt by its skirt.
 
-use super::canvas::{Canvas, Fabric, Point, Shape, Side};
+use super::canvas::{Canvas, Fabric, Piece, Point, Side};
 use super::cloth::{cloth, contrast};
 use super::footwear::{ankle_boot, sandal, sneaker};
 use super::random::Random;
 
-use Shape::{Convex, Ellipse, Limb, Line, Ring};
+use Piece::{Convex, Ellipse, Limb, Line, Ring};
 use Side::{Both, One};
 
 /// Draws a garment of one class.

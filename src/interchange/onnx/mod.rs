@@ -37,7 +37,7 @@ mod read;
 mod write;
 
 pub use error::{OnnxError, Unsupported};
-pub use read::{Axis, OnnxFile, Other, Port, load};
+pub use read::{Axis, OnnxFile, OnnxPort, Other, load};
 pub use write::{ExportOptions, Saved, save, to_bytes};
 
 /// The operator set of the files that are written.

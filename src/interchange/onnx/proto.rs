@@ -62,7 +62,7 @@ pub(super) mod attribute {
 
 /// A whole file.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Model {
+pub(super) struct ModelProto {
     #[prost(int64, tag = "1")]
     pub(super) ir_version: i64,
     #[prost(string, tag = "2")]
@@ -76,7 +76,7 @@ pub(super) struct Model {
     #[prost(message, repeated, tag = "8")]
     pub(super) opset_import: Vec<OperatorSet>,
     #[prost(message, repeated, tag = "14")]
-    pub(super) metadata_props: Vec<Entry>,
+    pub(super) metadata_props: Vec<EntryProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -88,7 +88,7 @@ pub(super) struct OperatorSet {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Entry {
+pub(super) struct EntryProto {
     #[prost(string, tag = "1")]
     pub(super) key: String,
     #[prost(string, tag = "2")]
@@ -161,7 +161,7 @@ pub(super) struct TensorProto {
     #[prost(double, repeated, tag = "10")]
     pub(super) double_data: Vec<f64>,
     #[prost(message, repeated, tag = "13")]
-    pub(super) external_data: Vec<Entry>,
+    pub(super) external_data: Vec<EntryProto>,
     #[prost(int32, tag = "14")]
     pub(super) data_location: i32,
 }
@@ -219,7 +219,7 @@ pub(super) mod tag {
     pub(in super::super) const OUTPUT: u32 = 12;
 }
 
-/// A [`Model`] without its lists.
+/// A [`ModelProto`] without its lists.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ModelOutline {
     #[prost(int64, tag = "1")]

@@ -7,7 +7,7 @@ mod tensor;
 use super::OnnxError;
 use super::error::LIMIT;
 use super::proto::{
-    Entry, Extent, GraphOutline, ModelOutline, NodeOutline, OperatorSet, TensorProto, ValueInfo, element, tag,
+    EntryProto, Extent, GraphOutline, ModelOutline, NodeOutline, OperatorSet, TensorProto, ValueInfo, element, tag,
 };
 use crate::ir::{OrderedMap, Tensor};
 use prost::bytes::Bytes;
@@ -39,9 +39,9 @@ pub struct OnnxFile {
     /// The initialisers of other element types, such as the 64-bit integers of shapes; their data is not read.
     pub others: OrderedMap<String, Other>,
     /// The graph's inputs; in files of old versions, initialisers are among them.
-    pub inputs: Vec<Port>,
+    pub inputs: Vec<OnnxPort>,
     /// The graph's outputs.
-    pub outputs: Vec<Port>,
+    pub outputs: Vec<OnnxPort>,
     /// How many nodes there are of each op.
     pub ops: BTreeMap<String, usize>,
 }
@@ -57,7 +57,7 @@ pub struct Other {
 
 /// An input or output of the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
+pub struct OnnxPort {
     /// Its name.
     pub name: String,
     /// The format's name for the element type, such as `float`; none for what is no tensor.
@@ -155,7 +155,7 @@ impl Loading<'_> {
                 }
             }
             tag::METADATA => {
-                let Entry { key, value } = Entry::decode(body)?;
+                let EntryProto { key, value } = EntryProto::decode(body)?;
                 if self.file.metadata.contains_key(&key) {
                     return Err(self.duplicate("remarks", &key));
                 }
@@ -214,7 +214,7 @@ fn read(path: &Path) -> Result<Bytes, OnnxError> {
     Ok(bytes.into())
 }
 
-fn port(info: ValueInfo) -> Result<Port, String> {
+fn port(info: ValueInfo) -> Result<OnnxPort, String> {
     let tensor = info.ty.and_then(|ty| ty.tensor);
     let element = tensor.as_ref().map(|tensor| element::name(tensor.elem_type));
     let axis = |extent: Option<Extent>| match extent {
@@ -226,5 +226,5 @@ fn port(info: ValueInfo) -> Result<Port, String> {
     };
     let shape = tensor.and_then(|tensor| tensor.shape);
     let shape = shape.map(|shape| shape.dim.into_iter().map(|dim| axis(dim.extent)).collect()).transpose()?;
-    Ok(Port { name: info.name, element, shape })
+    Ok(OnnxPort { name: info.name, element, shape })
 }

@@ -3,7 +3,7 @@
 use super::emit::{dims, element_of, raw};
 use super::error::LIMIT;
 use super::export::{Export, export};
-use super::proto::{EXTERNAL, Entry, Model, OperatorSet, TensorProto};
+use super::proto::{EXTERNAL, EntryProto, ModelProto, OperatorSet, TensorProto};
 use super::{IR_VERSION, OPSET, OnnxError};
 use crate::interchange::replace;
 use crate::ir::{Graph, Tensor, Weights};
@@ -235,7 +235,7 @@ impl<'w> Parts<'w> {
         for (index, (mut proto, data)) in self.stored.into_iter().enumerate() {
             match external.and_then(|(location, places)| Some((location, places[index]?))) {
                 Some((location, start)) => {
-                    let entry = |key: &str, value: String| Entry { key: key.to_owned(), value };
+                    let entry = |key: &str, value: String| EntryProto { key: key.to_owned(), value };
                     proto.data_location = EXTERNAL;
                     proto.external_data = vec![
                         entry("location", location.to_owned()),
@@ -248,8 +248,8 @@ impl<'w> Parts<'w> {
             graph.initializer.push(proto);
         }
         graph.name = options.graph_name.clone();
-        let entry = |(key, value): (&String, &String)| Entry { key: key.clone(), value: value.clone() };
-        let model = Model {
+        let entry = |(key, value): (&String, &String)| EntryProto { key: key.clone(), value: value.clone() };
+        let model = ModelProto {
             ir_version: IR_VERSION,
             producer_name: env!("CARGO_PKG_NAME").to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -261,7 +261,7 @@ impl<'w> Parts<'w> {
         // Messages of one type, one after another, are one message. With the operator set last, no part of a file is a
         // whole one: whatever is cut off takes the operator set with it.
         let opset_import = vec![OperatorSet { domain: String::new(), version: OPSET }];
-        let last = Model { opset_import, ..Model::default() };
+        let last = ModelProto { opset_import, ..ModelProto::default() };
         let bytes = (model.encoded_len() + last.encoded_len()) as u64;
         if bytes > LIMIT {
             return Err(bytes);

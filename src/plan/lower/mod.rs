@@ -238,7 +238,7 @@ impl Lowering<'_> {
 fn gather(constant: &Tensor, view: &View) -> Tensor {
     let source = Array::<f64>::from_tensor(constant);
     let walk = |get: &dyn Fn(usize) -> f64| {
-        crate::reference::Dense::from_fn(&view.shape, |index| {
+        crate::reference::NdArray::from_fn(&view.shape, |index| {
             get(view.offset + index.iter().zip(&view.strides).map(|(&i, &stride)| i * stride).sum::<usize>())
         })
     };

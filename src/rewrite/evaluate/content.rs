@@ -5,7 +5,7 @@
 use super::number::Exact;
 use super::walk::{Axes, row_major, walk};
 use crate::random::{GAMMA, mix};
-use crate::reference::{Array, Dense, each_kind};
+use crate::reference::{Array, NdArray, each_kind};
 use std::cell::OnceCell;
 use std::sync::Arc;
 
@@ -117,7 +117,7 @@ impl<S: Exact> Content<S> {
 
     fn copied(&self) -> Array<S> {
         let shape = self.shape.to_vec();
-        each_kind!(&*self.base, base => Dense { data: gather(&shape, View { data: &base.data, strides: &self.strides }), shape })
+        each_kind!(&*self.base, base => NdArray { data: gather(&shape, View { data: &base.data, strides: &self.strides }), shape })
     }
 
     /// Whether two values have one shape and the same elements, bit by bit.
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn fingerprints_do_not_depend_on_how_elements_lie() {
-        let base = Arc::new(Array::Real(Dense { shape: vec![3], data: vec![1.0, 2.0, 4.0] }));
+        let base = Arc::new(Array::Real(NdArray { shape: vec![3], data: vec![1.0, 2.0, 4.0] }));
         let view = |shape: &[usize], strides: &[usize]| {
             Content::strided(Arc::clone(&base), Axes::from_slice(shape), Axes::from_slice(strides))
         };
@@ -222,7 +222,7 @@ mod tests {
         let content = |at: usize| {
             let mut data = vec![1.0; 10_000];
             data[at] = 2.0;
-            Content::new(Arc::new(Array::Real(Dense { shape: vec![10_000], data })))
+            Content::new(Arc::new(Array::Real(NdArray { shape: vec![10_000], data })))
         };
         let contents: Vec<_> = (1..40).map(content).collect();
         let alike = |a: usize, b: usize| contents[a].fingerprint == contents[b].fingerprint;

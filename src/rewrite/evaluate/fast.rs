@@ -5,7 +5,7 @@ use super::content::{Content, View};
 use super::number::Exact;
 use super::walk::{Axes, row_major, walk};
 use crate::ops::{Binary, Compare, Reduce, Reduction, Unary};
-use crate::reference::{Array, Dense};
+use crate::reference::{Array, NdArray};
 use std::sync::Arc;
 
 /// Element-wise over `N` operands: an axis that all of them repeat is computed once and repeated.
@@ -21,9 +21,9 @@ impl Elementwise {
         Elementwise { shape: Axes::from_slice(shape), computed: shape.iter().enumerate().map(size).collect() }
     }
 
-    fn finish<S: Exact, T>(self, data: Vec<T>, kind: impl FnOnce(Dense<T>) -> Array<S>) -> Content<S> {
+    fn finish<S: Exact, T>(self, data: Vec<T>, kind: impl FnOnce(NdArray<T>) -> Array<S>) -> Content<S> {
         let strides = row_major(&self.computed);
-        let array = kind(Dense { shape: self.computed.to_vec(), data });
+        let array = kind(NdArray { shape: self.computed.to_vec(), data });
         Content::strided(Arc::new(array), self.shape, strides)
     }
 
@@ -165,7 +165,7 @@ pub(super) fn reduce<S: Exact>(op: &Reduce, x: &Content<S>, shape: Axes) -> Cont
             best.into_iter().map(|best| best.unwrap_or(identity)).collect()
         }
     };
-    Content::new(Arc::new(Array::Real(Dense { shape: shape.to_vec(), data })))
+    Content::new(Arc::new(Array::Real(NdArray { shape: shape.to_vec(), data })))
 }
 
 /// Folds each element, in row-major order, into the accumulator at its place.

@@ -4,7 +4,7 @@ use super::content::{Content, View, gather};
 use super::number::Exact;
 use super::walk::{Axes, row_major};
 use crate::ops::Dot;
-use crate::reference::{Array, Dense};
+use crate::reference::{Array, NdArray};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(super) fn dot<S: Exact>(op: &Dot, lhs: &Content<S>, rhs: &Content<S>, shape:
         multiply(&a[index * m * k..][..m * k], &b[index * k * n..][..k * n], [m, k, n], &mut sums);
         data.extend(sums.iter().map(|&sum| S::total(sum)));
     }
-    Content::new(Arc::new(Array::Real(Dense { shape: shape.to_vec(), data })))
+    Content::new(Arc::new(Array::Real(NdArray { shape: shape.to_vec(), data })))
 }
 
 /// The elements one after another with the axes in that order; borrowed where they already lie so.

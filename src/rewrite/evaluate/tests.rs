@@ -6,7 +6,7 @@ mod common;
 use super::*;
 use crate::ir::OrderedMap;
 use crate::op::{Case, Domain};
-use crate::reference::{Dense, Dual, Fp, Number, interpret_all};
+use crate::reference::{Dual, Fp, NdArray, Number, interpret_all};
 use common::{Layout, Random, config, feeds_as, wholes};
 use proptest::test_runner::{TestCaseError, TestRunner};
 
@@ -200,8 +200,8 @@ fn long_products_are_those_of_the_reference() {
 #[test]
 fn equal_values_have_one_number_across_graphs() {
     let feeds: Feeds<f64> = Feeds::from_iter([
-        ("x".to_owned(), Array::Real(Dense { shape: vec![3], data: vec![1.0, -2.0, 3.0] })),
-        ("y".to_owned(), Array::Real(Dense { shape: vec![3], data: vec![4.0, 0.5, -1.0] })),
+        ("x".to_owned(), Array::Real(NdArray { shape: vec![3], data: vec![1.0, -2.0, 3.0] })),
+        ("y".to_owned(), Array::Real(NdArray { shape: vec![3], data: vec![4.0, 0.5, -1.0] })),
     ]);
     let graph = |swapped: bool| {
         let b = Builder::new();
@@ -232,7 +232,7 @@ fn only_what_the_roots_need_is_evaluated() {
     let unfed = b.input("unfed", DType::F64, [2]);
     let (wanted, other) = ((x * 2.0).value(), (unfed + x).value());
     let graph = b.finish().unwrap();
-    let feeds = Feeds::from_iter([("x".to_owned(), Array::Real(Dense { shape: vec![2], data: vec![1.0f64, 2.0] }))]);
+    let feeds = Feeds::from_iter([("x".to_owned(), Array::Real(NdArray { shape: vec![2], data: vec![1.0f64, 2.0] }))]);
     let mut evaluator = fed(&feeds);
     let numbered = evaluator.run(&graph, &[wanted]).unwrap();
     assert_eq!(numbered.get(other), None);
@@ -257,7 +257,7 @@ fn shapes_that_no_memory_holds_are_errors() {
     let value = |make: Make| {
         let b = Builder::new();
         let root = make(b.input("x", DType::F64, crate::ir::Shape::scalar())).value();
-        let feeds = Feeds::from_iter([("x".to_owned(), Array::Real(Dense { shape: vec![], data: vec![1.0] }))]);
+        let feeds = Feeds::from_iter([("x".to_owned(), Array::Real(NdArray { shape: vec![], data: vec![1.0] }))]);
         let mut evaluator = fed(&feeds);
         let graph = b.finish().unwrap();
         evaluator.run(&graph, &[root]).map(drop)

@@ -26,7 +26,7 @@ pub(super) fn unequal(which: Which, difference: Difference) -> Box<Unequal> {
 /// Claims, outputs and updates, in this order; or how the interfaces differ.
 pub(super) fn pairs(before: &Graph, after: &Graph, claims: &[Claim]) -> Result<Vec<Pair>, Box<Unequal>> {
     if let Some((name, _)) = after.inputs().find(|(name, _)| before.input(name).is_none()) {
-        return Err(unequal(Which::Input(name.to_owned()), Difference::New));
+        return Err(unequal(Which::InputSpec(name.to_owned()), Difference::New));
     }
     let mut pairs = Vec::new();
     for (index, claim) in claims.iter().enumerate() {

@@ -156,7 +156,7 @@ impl Prover {
     /// Whether a graph's inputs are among those of the first one.
     fn declared(&self, graph: &Graph) -> Result<(), Box<Unequal>> {
         for (name, id) in graph.inputs() {
-            let unequal = |difference| Err(unequal(Which::Input(name.to_owned()), difference));
+            let unequal = |difference| Err(unequal(Which::InputSpec(name.to_owned()), difference));
             let (Some((_, role)), ty) = (graph.as_input(id), &graph.node(id).types()[0]) else { continue };
             match self.space.input(name) {
                 None => return unequal(Difference::New),

@@ -14,14 +14,14 @@ use super::unequal::ProverError;
 use crate::ir::{Bindings, DType, Dim, Graph, Role, TensorType, Weights};
 use crate::op::Op;
 use crate::random::Stream;
-use crate::reference::{Array, Dense, EvalError, Fp, MOST_ELEMENTS};
+use crate::reference::{Array, EvalError, Fp, MOST_ELEMENTS, NdArray};
 use crate::rewrite::evaluate::{Evaluator, Exact};
 use indexmap::IndexMap;
 use std::sync::Arc;
 
 /// An input as the first graph declares it.
 #[derive(Clone, Debug)]
-pub(super) struct Input {
+pub(super) struct InputSpec {
     pub(super) role: Role,
     pub(super) ty: TensorType,
     shape: Vec<usize>,
@@ -31,7 +31,7 @@ pub(super) struct Input {
 /// The inputs of a graph, and the sizes of its symbols.
 #[derive(Clone, Debug)]
 pub(super) struct Space {
-    inputs: IndexMap<String, Input>,
+    inputs: IndexMap<String, InputSpec>,
     /// Elements of all inputs.
     pub(super) elements: usize,
     bindings: Bindings,
@@ -42,7 +42,7 @@ pub(super) trait Drawn: Exact {
     /// A random float input.
     fn draw(stream: &mut Stream, role: Role) -> Self;
     /// The value of a weight, where this type uses weights.
-    fn weight(input: &Input) -> Option<Arc<Array<Self>>>;
+    fn weight(input: &InputSpec) -> Option<Arc<Array<Self>>>;
 }
 
 impl Drawn for Formal {
@@ -50,7 +50,7 @@ impl Drawn for Formal {
         Formal(Fp::new(stream.next()))
     }
     // A proof in the field holds for all weights.
-    fn weight(_: &Input) -> Option<Arc<Array<Formal>>> {
+    fn weight(_: &InputSpec) -> Option<Arc<Array<Formal>>> {
         None
     }
 }
@@ -60,7 +60,7 @@ impl Drawn for f64 {
         let (low, high) = if role == Role::State { (0.5, 2.0) } else { (-2.0, 2.0) };
         low + (high - low) * stream.uniform()
     }
-    fn weight(input: &Input) -> Option<Arc<Array<f64>>> {
+    fn weight(input: &InputSpec) -> Option<Arc<Array<f64>>> {
         input.weight.clone()
     }
 }
@@ -89,12 +89,12 @@ impl Space {
                 }
                 None => None,
             };
-            inputs.insert(name.to_owned(), Input { role, ty, shape, weight });
+            inputs.insert(name.to_owned(), InputSpec { role, ty, shape, weight });
         }
         Ok(Space { inputs, elements: MOST_ELEMENTS - room, bindings })
     }
 
-    pub(super) fn input(&self, name: &str) -> Option<&Input> {
+    pub(super) fn input(&self, name: &str) -> Option<&InputSpec> {
         self.inputs.get(name)
     }
 
@@ -109,15 +109,15 @@ impl Space {
     }
 }
 
-impl Input {
+impl InputSpec {
     fn draw<S: Drawn>(&self, mut stream: Stream) -> Array<S> {
         let (len, shape) = (self.shape.iter().product::<usize>(), self.shape.clone());
         match self.ty.dtype {
             DType::F32 | DType::F64 => {
-                Array::Real(Dense { data: (0..len).map(|_| S::draw(&mut stream, self.role)).collect(), shape })
+                Array::Real(NdArray { data: (0..len).map(|_| S::draw(&mut stream, self.role)).collect(), shape })
             }
-            DType::I32 => Array::Int(Dense { data: (0..len).map(|_| stream.below(2) as i32).collect(), shape }),
-            DType::Bool => Array::Bool(Dense { data: (0..len).map(|_| stream.below(2) == 1).collect(), shape }),
+            DType::I32 => Array::Int(NdArray { data: (0..len).map(|_| stream.below(2) as i32).collect(), shape }),
+            DType::Bool => Array::Bool(NdArray { data: (0..len).map(|_| stream.below(2) == 1).collect(), shape }),
         }
     }
 }

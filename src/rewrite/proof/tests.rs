@@ -417,7 +417,7 @@ fn interfaces_are_compared() {
     let mut prover = Prover::new(&input).unwrap();
     assert_eq!(
         prover.check(&without, &input, &[], Equality::Algebraic).unwrap_err().which,
-        Which::Input("x".to_owned())
+        Which::InputSpec("x".to_owned())
     );
 }
 

@@ -26,7 +26,7 @@ pub enum Which {
     /// The next value of the state of that name.
     Update(String),
     /// The input of that name.
-    Input(String),
+    InputSpec(String),
     /// The whole graph before the rewrite.
     Before,
     /// The whole graph after the rewrite.
@@ -84,7 +84,7 @@ impl fmt::Display for Which {
             Which::Claim(index) => write!(f, "claim {index} of the rewrite"),
             Which::Output(name) => write!(f, "the output `{name}`"),
             Which::Update(name) => write!(f, "the next value of `{name}`"),
-            Which::Input(name) => write!(f, "the input `{name}`"),
+            Which::InputSpec(name) => write!(f, "the input `{name}`"),
             Which::Before => f.write_str("the graph before the rewrite"),
             Which::After => f.write_str("the graph after the rewrite"),
         }

@@ -6,16 +6,16 @@ use super::sum_of;
 use super::term::{Atom, Base, Form, GONE, Scale, Term};
 use crate::ir::{Builder, Dim, Expr, Graph, NodeId, Rebuild, Shape, TensorType, Value};
 
-pub(super) struct Emitter<'g> {
+pub(super) struct SumWriter<'g> {
     graph: &'g Graph,
     forms: &'g Forms,
     // The shared sums that were written already.
     made: Vec<Option<Value>>,
 }
 
-impl<'g> Emitter<'g> {
-    pub fn new(graph: &'g Graph, forms: &'g Forms) -> Emitter<'g> {
-        Emitter { graph, forms, made: vec![None; forms.shared_count()] }
+impl<'g> SumWriter<'g> {
+    pub fn new(graph: &'g Graph, forms: &'g Forms) -> SumWriter<'g> {
+        SumWriter { graph, forms, made: vec![None; forms.shared_count()] }
     }
 
     /// The sum `id` in its form, which is not zero.

@@ -7,7 +7,7 @@
 //!
 //! The square of a large gradient can be above the largest number; [`mean_square`] says what is done about it.
 
-use super::{Options, StepCx, Stepped, Trained, UpdateRule, mean_square};
+use super::{OptionChecks, StepCx, Stepped, Trained, UpdateRule, mean_square};
 use crate::ir::{Diagnostic, Expr};
 use std::panic::Location;
 
@@ -54,7 +54,7 @@ impl Adam {
     }
 
     fn check_as(&self, rule: &'static str) -> Result<(), Diagnostic> {
-        let options = Options { rule, at: self.at };
+        let options = OptionChecks { rule, at: self.at };
         options.not_negative("learning rate", self.learning_rate)?;
         options.share("beta1", self.beta1)?;
         options.share("beta2", self.beta2)?;
@@ -180,6 +180,6 @@ impl UpdateRule for AdamW {
 
     fn check(&self) -> Result<(), Diagnostic> {
         self.adam.check_as("adamw")?;
-        Options { rule: "adamw", at: self.adam.at }.not_negative("weight decay", self.weight_decay)
+        OptionChecks { rule: "adamw", at: self.adam.at }.not_negative("weight decay", self.weight_decay)
     }
 }

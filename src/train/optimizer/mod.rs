@@ -12,7 +12,7 @@ pub use sgd::Sgd;
 
 use crate::ir::{Builder, Code, DType, Diagnostic, Expr, OrderedMap, Source, Tensor};
 use crate::nn::VariableSpec;
-use crate::reference::{Array, Dense, interpret};
+use crate::reference::{Array, NdArray, interpret};
 use std::fmt::Debug;
 use std::panic::Location;
 use std::sync::Arc;
@@ -273,7 +273,7 @@ impl Optimizer {
         let Ok(graph) = builder.finish() else { return false };
         let rests = |(rate, step, at): (f64, f64, [f64; 2])| {
             let array =
-                |shape: &[usize], data: &[f64]| Array::Real(Dense { shape: shape.to_vec(), data: data.to_vec() });
+                |shape: &[usize], data: &[f64]| Array::Real(NdArray { shape: shape.to_vec(), data: data.to_vec() });
             let feeds =
                 [("value", array(&[2], &at)), ("learning rate", array(&[], &[rate])), ("step", array(&[], &[step]))];
             let feeds = feeds.into_iter().map(|(name, array)| (name.to_owned(), array)).collect();
@@ -314,12 +314,12 @@ fn mean_square<'b>(v: Expr<'b>, keep: f64, x: Expr<'b>, share: f64) -> (Expr<'b>
 }
 
 /// The checks that rules share: each names the rule, the option and its range.
-struct Options {
+struct OptionChecks {
     rule: &'static str,
     at: &'static Location<'static>,
 }
 
-impl Options {
+impl OptionChecks {
     fn require(&self, holds: bool, option: &str, value: f64, range: &str) -> Result<(), Diagnostic> {
         if holds {
             return Ok(());

@@ -9,7 +9,7 @@
 //! What is taken under the root when centred is `v − a²` in a form that does not cancel:
 //! `ρ·(v − a²) + ρ·(1 − ρ)·(g − a)²` of the slots before.
 
-use super::{Options, StepCx, Stepped, Trained, UpdateRule, mean_square};
+use super::{OptionChecks, StepCx, Stepped, Trained, UpdateRule, mean_square};
 use crate::ir::Diagnostic;
 use std::panic::Location;
 
@@ -21,13 +21,13 @@ pub struct RmsProp {
     momentum: f64,
     epsilon: f64,
     decay: f64,
-    scale: Scale,
+    scale: Divisor,
     at: &'static Location<'static>,
 }
 
 /// What the gradient is divided by.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Scale {
+enum Divisor {
     RootMeanSquare,
     StandardDeviation,
 }
@@ -42,7 +42,7 @@ impl RmsProp {
             momentum: 0.0,
             epsilon: 1e-7,
             decay: 0.0,
-            scale: Scale::RootMeanSquare,
+            scale: Divisor::RootMeanSquare,
             at: Location::caller(),
         }
     }
@@ -67,7 +67,7 @@ impl RmsProp {
 
     /// Divides by the gradient's estimated standard deviation instead of its root mean square.
     pub fn centered(mut self) -> RmsProp {
-        self.scale = Scale::StandardDeviation;
+        self.scale = Divisor::StandardDeviation;
         self
     }
 
@@ -92,7 +92,7 @@ impl UpdateRule for RmsProp {
     }
 
     fn slots(&self) -> Vec<&'static str> {
-        let centred = (self.scale == Scale::StandardDeviation).then_some("average_gradient");
+        let centred = (self.scale == Divisor::StandardDeviation).then_some("average_gradient");
         let momentum = (self.momentum > 0.0).then_some("momentum");
         [Some("velocity"), centred, momentum].into_iter().flatten().collect()
     }
@@ -110,8 +110,8 @@ impl UpdateRule for RmsProp {
         let (next, least) = mean_square(velocity, self.rho, g, 1.0 - self.rho);
         keep(next);
         let (variance, least) = match self.scale {
-            Scale::RootMeanSquare => (next, least),
-            Scale::StandardDeviation => {
+            Divisor::RootMeanSquare => (next, least),
+            Divisor::StandardDeviation => {
                 let average = before.next().unwrap_or(zero);
                 keep(average * self.rho + g * (1.0 - self.rho));
                 // The variance before is not negative but for rounding.
@@ -126,7 +126,7 @@ impl UpdateRule for RmsProp {
     }
 
     fn check(&self) -> Result<(), Diagnostic> {
-        let options = Options { rule: "rmsprop", at: self.at };
+        let options = OptionChecks { rule: "rmsprop", at: self.at };
         options.not_negative("learning rate", self.learning_rate)?;
         options.share("rho", self.rho)?;
         options.share("momentum", self.momentum)?;

@@ -6,7 +6,7 @@
 //! Nesterov   v ← m·v − η·g,   w ← w + m·v − η·g          η = rate / (1 + decay·t), t counted from 0
 //! ```
 
-use super::{Options, StepCx, Stepped, Trained, UpdateRule};
+use super::{OptionChecks, StepCx, Stepped, Trained, UpdateRule};
 use crate::ir::{Code, Diagnostic};
 use std::panic::Location;
 
@@ -15,13 +15,13 @@ use std::panic::Location;
 pub struct Sgd {
     learning_rate: f64,
     momentum: f64,
-    form: Form,
+    form: MomentumForm,
     decay: f64,
     at: &'static Location<'static>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Form {
+enum MomentumForm {
     Classical,
     Nesterov,
 }
@@ -30,7 +30,7 @@ impl Sgd {
     /// Plain gradient descent.
     #[track_caller]
     pub fn new(learning_rate: f64) -> Sgd {
-        Sgd { learning_rate, momentum: 0.0, form: Form::Classical, decay: 0.0, at: Location::caller() }
+        Sgd { learning_rate, momentum: 0.0, form: MomentumForm::Classical, decay: 0.0, at: Location::caller() }
     }
 
     /// The share of its velocity that a parameter keeps from step to step, in [0, 1).
@@ -41,7 +41,7 @@ impl Sgd {
 
     /// Looks ahead by the velocity (Nesterov 1983; Sutskever et al. 2013). Needs momentum.
     pub fn nesterov(mut self) -> Sgd {
-        self.form = Form::Nesterov;
+        self.form = MomentumForm::Nesterov;
         self
     }
 
@@ -74,18 +74,18 @@ impl UpdateRule for Sgd {
         let [velocity] = *trained.slots else { return Stepped::without_slots(trained.value - push) };
         let velocity = velocity * self.momentum - push;
         let value = match self.form {
-            Form::Classical => trained.value + velocity,
-            Form::Nesterov => trained.value + (velocity * self.momentum - push),
+            MomentumForm::Classical => trained.value + velocity,
+            MomentumForm::Nesterov => trained.value + (velocity * self.momentum - push),
         };
         Stepped { value, slots: vec![velocity] }
     }
 
     fn check(&self) -> Result<(), Diagnostic> {
-        let options = Options { rule: "sgd", at: self.at };
+        let options = OptionChecks { rule: "sgd", at: self.at };
         options.not_negative("learning rate", self.learning_rate)?;
         options.share("momentum", self.momentum)?;
         options.not_negative("decay", self.decay)?;
-        if self.form == Form::Nesterov && self.momentum == 0.0 {
+        if self.form == MomentumForm::Nesterov && self.momentum == 0.0 {
             return Err(Diagnostic::new(Code::Attribute, "optimiser `sgd`: Nesterov's form without momentum")
                 .at(self.at)
                 .help("add `.momentum(0.9)`, or leave `.nesterov()` out"));

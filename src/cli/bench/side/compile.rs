@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use std::time::Instant;
 
 /// The training step of a network, from the declaration to the plan.
-pub(super) struct Network {
+pub(super) struct Preparation {
     pub(super) workload: Workload,
 }
 
-impl Side for Network {
+impl Side for Preparation {
     fn about(&self) -> Value {
         json!({ "version": concat!("foldgrad ", env!("CARGO_PKG_VERSION")) })
     }

@@ -101,7 +101,7 @@ pub(in super::super) fn run(args: &Args) -> Result<(), CommandError> {
         What::Train { workload, single, .. } => boxed(training::Training::new(*workload, *single)),
         What::Infer { workload, .. } => boxed(inference::Inference::new(*workload)),
         What::Compile { nodes: Some(nodes), .. } => Ok(Box::new(compile::Chain { nodes: *nodes as usize })),
-        What::Compile { workload, .. } => Ok(Box::new(compile::Network { workload: *workload })),
+        What::Compile { workload, .. } => Ok(Box::new(compile::Preparation { workload: *workload })),
         What::Ceiling { read: Some(kilobytes), ignored } => {
             Ok(Box::new(ceiling::Read::new(ignored.threads, *kilobytes as usize)))
         }

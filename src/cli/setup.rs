@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 /// Which graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Stage {
+pub(super) enum RunStage {
     /// The whole training step: forward, loss, backward, running statistics, optimiser, metrics.
     Training,
     /// The network with running statistics, as it is used.
@@ -21,12 +21,12 @@ pub(super) enum Stage {
 
 /// A graph of the tutorial network at a batch size, for so many threads.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Subject {
+pub(super) struct Setup {
     #[command(flatten)]
     network: Network,
     /// Which graph.
-    #[arg(long, value_enum, default_value_t = Stage::Training)]
-    stage: Stage,
+    #[arg(long, value_enum, default_value_t = RunStage::Training)]
+    stage: RunStage,
     /// Examples a run.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
@@ -69,7 +69,7 @@ fn rate(text: &str) -> Result<(usize, f64), String> {
     Ok((index, value.ok_or_else(|| format!("`{name}` takes {range}"))?))
 }
 
-impl Subject {
+impl Setup {
     /// How it is to be run: the threads asked for, and the costs with those that were given in place of `costs`.
     pub(super) fn options(&self, mut costs: Costs) -> Options {
         for &(index, value) in &self.costs {
@@ -82,32 +82,32 @@ impl Subject {
     /// Says what it is: `training step, batch 32`.
     pub(super) fn describe(&self) -> String {
         let stage = match self.stage {
-            Stage::Training => "training step",
-            Stage::Inference => "inference",
-            Stage::Folded => "folded inference",
+            RunStage::Training => "training step",
+            RunStage::Inference => "inference",
+            RunStage::Folded => "folded inference",
         };
         format!("{stage}, batch {}", self.batch)
     }
 
-    pub(super) fn compile(&self, options: &Options) -> Result<Compiled, CommandError> {
+    pub(super) fn compile(&self, options: &Options) -> Result<Ready, CommandError> {
         let optimizer = Sgd::new(0.01).momentum(0.9).nesterov().decay(1e-6);
         let trainer = Trainer::new(self.network.model()?, optimizer, Loss::SparseCategoricalCrossentropy)
             .metric(Metric::Accuracy)
             .compile()?;
         let bindings = Bindings::from([(Symbol::new("batch"), self.batch as usize)]);
-        let make = |graph: &Graph, value: &dyn Fn(&str) -> Option<Tensor>| -> Result<Compiled, CommandError> {
+        let make = |graph: &Graph, value: &dyn Fn(&str) -> Option<Tensor>| -> Result<Ready, CommandError> {
             let run = Executable::with(graph.clone(), &bindings, options)?;
             let feeds = run.plan().feeds().iter().map(|port| made_up(port.dtype, &port.shape)).collect();
             let states = run.plan().states().iter();
             let states =
                 states.map(|port| value(&port.name).unwrap_or_else(|| Tensor::zeros(port.dtype, port.shape.clone())));
             let states = states.collect();
-            Ok(Compiled { run, feeds, states })
+            Ok(Ready { run, feeds, states })
         };
         match self.stage {
-            Stage::Training => make(trainer.training_graph(), &|name| trainer.value(name).cloned()),
-            Stage::Inference => make(trainer.inference_graph(), &|name| trainer.value(name).cloned()),
-            Stage::Folded => {
+            RunStage::Training => make(trainer.training_graph(), &|name| trainer.value(name).cloned()),
+            RunStage::Inference => make(trainer.inference_graph(), &|name| trainer.value(name).cloned()),
+            RunStage::Folded => {
                 let folded = trainer.fold()?;
                 make(&folded.graph, &|name| folded.weights.get(name).cloned())
             }
@@ -123,13 +123,13 @@ fn made_up(dtype: DType, shape: &[usize]) -> Tensor {
 }
 
 /// A graph of the network, ready to run.
-pub(super) struct Compiled {
+pub(super) struct Ready {
     pub run: Executable,
     feeds: Vec<Tensor>,
     states: Vec<Tensor>,
 }
 
-impl Compiled {
+impl Ready {
     pub(super) fn profile(&mut self, runs: usize) -> Result<crate::exec::Profile, RunError> {
         let feeds: Vec<&Tensor> = self.feeds.iter().collect();
         self.run.profile(&feeds, &mut self.states, runs)

@@ -7,9 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Parameters, running statistics and optimiser slots by name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Weights(pub OrderedMap<String, Tensor>);
+pub(super) struct Variables(pub OrderedMap<String, Tensor>);
 
-impl Weights {
+impl Variables {
     /// Takes out the tensors that a plan reads and updates, in its order, without copying an element.
     pub(super) fn lend(&mut self, ports: &[Port]) -> Vec<Tensor> {
         let empty = || Tensor::zeros(crate::ir::DType::F32, [0]);
