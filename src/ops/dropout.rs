@@ -2,7 +2,9 @@
 
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, Refusal};
-use crate::op::{Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
+};
 use crate::ops::RandomUniform;
 
 /// Inverted dropout (Srivastava et al., 2014). The mask is a function of the key and of this op's own `site`, so it is

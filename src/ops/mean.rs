@@ -1,9 +1,11 @@
 //! The arithmetic mean over axes: `Σx / N`.
 
-use super::reduce::{over};
+use super::reduce::over;
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
-use crate::op::{Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, NAN, Nature, OpDef, Rows, RowsCx, Sample, Types};
+use crate::op::{
+    Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, NAN, Nature, OpDef, Rows, RowsCx, Sample, Types,
+};
 
 /// The mean over `axes`, which disappear from the shape; NaN over nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! Surrounding one axis with a value: `low` before, `high` after, `interior` between neighbours.
 
-use super::{Slice};
+use super::Slice;
 use crate::ir::{Dim, Expr, Shape, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, axes_of, exactly};
 use crate::op::{
