@@ -1,4 +1,5 @@
-//! Many threads ask one predictor at once, and each gets to the bit what it would get alone.
+//! A process of its own, since it fills the machine and is timed: many threads ask one predictor at once, and each gets to
+//! the bit what it would get alone.
 
 use foldgrad::data::silhouettes;
 use foldgrad::exec::{Options, Predictor};

@@ -1,4 +1,5 @@
-//! Threads that wait for work cost nothing: after runs, a process that does nothing uses no processor time.
+//! A process of its own, since the time of all its threads is measured: threads that wait for work cost nothing; after runs,
+//! a process that does nothing uses no processor time.
 
 use foldgrad::exec::{Executable, Options};
 use foldgrad::ir::Bindings;

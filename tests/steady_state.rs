@@ -1,5 +1,5 @@
-//! Neither a training step nor a prediction allocates, on any thread: shapes, kernels and memory were fixed when the plan
-//! was made.
+//! A process of its own, since its allocator counts what any thread allocates: neither a training step nor a prediction does,
+//! on any thread, since shapes, kernels and memory were fixed when the plan was made.
 
 use foldgrad::autodiff::gradients;
 use foldgrad::exec::{BLOCK, Executable, Options};

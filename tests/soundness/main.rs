@@ -1,5 +1,6 @@
-//! Programs without `unsafe` that try to read or write memory that is not theirs, to look at a value that was never written,
-//! to hang a run, or to lose weights: each claim with the outcome that is right.
+//! A process of its own, since its threads are counted and none of it may be `unsafe`: programs that try to read or write
+//! memory that is not theirs, to look at a value that was never written, to hang a run, or to lose weights; each claim with
+//! the outcome that is right.
 //!
 //! What the type system refuses is shown by the `compile_fail` examples of `ir::TensorDataMut` and `ir::Element`; kernels that
 //! panic, which nothing public can bring about, by the unit tests named `panics`.

@@ -1,5 +1,5 @@
 //! THE list of rules. A rule lives in the file of its family and in one line of a set here; being in [`all`] puts it under
-//! the laws of rules (docs/LAWS.md) and asks for its golden file, `tests/ir/rewrite/NAME.ir`.
+//! the laws of rules (docs/LAWS.md) and asks for its golden file, `tests/rewrite/rules/golden/NAME.ir`.
 
 mod batch_norm;
 mod folds;

@@ -1,0 +1,4 @@
+//! The program `foldgrad`, as a person or a script meets it.
+
+mod bench;
+mod program;

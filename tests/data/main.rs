@@ -1,0 +1,5 @@
+//! Data sets: files, downloads, and files made to hurt.
+
+mod download;
+mod files;
+mod hostile;

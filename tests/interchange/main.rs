@@ -1,0 +1,4 @@
+//! Files of other tools, written and read.
+
+mod onnx;
+mod safetensors;
