@@ -5,8 +5,9 @@ use crate::ir::{Bindings, Expr, Graph, NodeId, Rebuild, Role, Value, Weights};
 use crate::op::Op;
 use crate::reference::Array;
 use indexmap::IndexMap;
+use petgraph::graph::NodeIndex;
+use petgraph::visit::{Dfs, NodeFiltered};
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -70,17 +71,14 @@ impl<'g> Facts<'g> {
 
     /// Whether everything that depends on `from` does so through `gate`, except for the update of `from` itself.
     pub fn reaches_only_through(&self, from: NodeId, gate: NodeId) -> bool {
-        let (mut seen, mut open) = (HashSet::from([from]), vec![from]);
-        while let Some(id) = open.pop() {
-            let given_out = self.graph.outputs().any(|(_, output)| output.node == id)
-                || self.graph.updates().any(|(state, next)| next.node == id && state != from);
-            if given_out {
-                return false;
-            }
-            let onward = self.graph.users(id).map(|(user, _)| user);
-            open.extend(onward.filter(|&user| user != gate && self.live[user.index()] && seen.insert(user)));
-        }
-        true
+        let is_given_out = |id: NodeIndex| {
+            self.graph.outputs().any(|(_, output)| output.node.index() == id.index())
+                || self.graph.updates().any(|(state, next)| next.node.index() == id.index() && state != from)
+        };
+        let is_around = |id: NodeIndex| id.index() != gate.index() && self.live[id.index()];
+        let around = NodeFiltered::from_fn(&self.graph.dag, is_around);
+        let mut walk = Dfs::new(&around, NodeIndex::new(from.index()));
+        !std::iter::from_fn(|| walk.next(&around)).any(is_given_out)
     }
 
     pub fn is_weight(&self, id: NodeId) -> bool {

@@ -6,6 +6,8 @@
 use crate::imports::{Modules, Taken};
 use crate::source::sources;
 use crate::{ROOMS, none};
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
@@ -32,47 +34,15 @@ fn files_import_each_other_in_no_circle() {
     none("files import each other in no circle; what both need belongs in a file that neither is above", offences);
 }
 
-/// The sets of more than one file that all reach each other, by Tarjan's algorithm.
+/// The sets of more than one file that all reach each other.
 fn circles(imports: &[BTreeMap<usize, Taken>]) -> Vec<BTreeSet<usize>> {
-    // (file, its imports that are still to be followed)
-    type Visit = (usize, Vec<usize>);
-    let mut order = vec![None; imports.len()];
-    let mut low = vec![0; imports.len()];
-    let (mut stack, mut on_stack, mut count, mut found) = (Vec::new(), BTreeSet::new(), 0, Vec::new());
-    for root in 0..imports.len() {
-        let mut visits: Vec<Visit> = Vec::new();
-        let mut next = order[root].is_none().then_some(root);
-        loop {
-            if let Some(file) = next.take() {
-                (order[file], low[file]) = (Some(count), count);
-                count += 1;
-                stack.push(file);
-                on_stack.insert(file);
-                visits.push((file, imports[file].keys().copied().collect()));
-            }
-            let Some((file, left)) = visits.last_mut() else { break };
-            let file = *file;
-            if let Some(import) = left.pop() {
-                match order[import] {
-                    None => next = Some(import),
-                    Some(order) if on_stack.contains(&import) => low[file] = low[file].min(order),
-                    Some(_) => {}
-                }
-                continue;
-            }
-            visits.pop();
-            if let Some((below, _)) = visits.last() {
-                low[*below] = low[*below].min(low[file]);
-            }
-            if order[file] == Some(low[file]) {
-                let at = stack.iter().rposition(|&other| other == file).expect("a file is on the stack until closed");
-                let circle: BTreeSet<usize> = stack.drain(at..).collect();
-                circle.iter().for_each(|file| _ = on_stack.remove(file));
-                found.extend((circle.len() > 1).then_some(circle));
-            }
-        }
+    let mut graph: DiGraph<(), ()> = DiGraph::with_capacity(imports.len(), 0);
+    let files: Vec<NodeIndex> = imports.iter().map(|_| graph.add_node(())).collect();
+    for (from, imports) in imports.iter().enumerate() {
+        imports.keys().for_each(|&to| _ = graph.add_edge(files[from], files[to], ()));
     }
-    found
+    let circles = tarjan_scc(&graph).into_iter().filter(|circle| circle.len() > 1);
+    circles.map(|circle| circle.into_iter().map(NodeIndex::index).collect()).collect()
 }
 
 #[test]
