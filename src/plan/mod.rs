@@ -22,6 +22,7 @@ mod memory;
 mod native;
 mod planned;
 mod print;
+mod rates;
 mod rectify;
 mod schedule;
 mod split;
@@ -38,6 +39,7 @@ pub use label::{Direction, Label};
 pub(crate) use memory::{ALIGNMENT, BATCH_NORM_SCRATCH, CHUNK, CHUNK_BYTES, GEMM_SCRATCH};
 pub(crate) use native::{Native, Program};
 pub use planned::{PlannedPhase, PlannedStep};
+pub use rates::{Rate, RateError};
 pub(crate) use schedule::Phase;
 pub(crate) use split::Split;
 pub(crate) use step::{
