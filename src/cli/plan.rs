@@ -1,9 +1,9 @@
 //! `foldgrad plan`: the kernels of a run, and what the cost model expects of them.
 
-use super::setup::{RATES, Setup};
+use super::setup::Setup;
 use super::{CommandError, print};
 use crate::exec::Profile;
-use crate::plan::{Costs, Plan};
+use crate::plan::{Costs, Plan, Rate};
 use std::fmt::Write;
 
 /// Prints the plan of the tutorial network with the cost model.
@@ -43,13 +43,13 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     print(&text)
 }
 
-fn write_costs(text: &mut String, mut used: Costs, mut measured: Option<Costs>) {
-    let mut default = Costs::default();
+fn write_costs(text: &mut String, used: Costs, measured: Option<Costs>) {
+    let default = Costs::default();
     let _ = writeln!(text, "{:14} {:>10} {:>10} {:>10}  unit", "costs", "in use", "default", "measured");
-    for rate in &RATES {
-        let measured = measured.as_mut().map_or("-".to_owned(), |costs| figure(*(rate.of)(costs)));
-        let (used, default) = (figure(*(rate.of)(&mut used)), figure(*(rate.of)(&mut default)));
-        let _ = writeln!(text, "{:14} {used:>10} {default:>10} {measured:>10}  {}", rate.name, rate.unit);
+    for rate in Rate::ALL {
+        let measured = measured.map_or("-".to_owned(), |costs| figure(costs.rate(rate)));
+        let (used, default) = (figure(used.rate(rate)), figure(default.rate(rate)));
+        let _ = writeln!(text, "{rate:14} {used:>10} {default:>10} {measured:>10}  {}", rate.unit());
     }
 }
 

@@ -4,7 +4,7 @@ use super::CommandError;
 use super::network::Network;
 use crate::exec::{Executable, Options, RunError};
 use crate::ir::{Bindings, DType, Graph, Symbol, Tensor};
-use crate::plan::Costs;
+use crate::plan::{Costs, Rate};
 use crate::train::{Loss, Metric, Sgd, Trainer};
 use clap::ValueEnum;
 
@@ -36,44 +36,25 @@ pub(super) struct Setup {
     /// Rates that decide how work is shared out, such as `barrier=1000`; the others are the defaults. The names are
     /// those that `foldgrad plan` prints.
     #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_delimiter = ',', value_parser = rate)]
-    costs: Vec<(usize, f64)>,
+    costs: Vec<(Rate, f64)>,
 }
 
-/// A rate of the cost model: its name, its unit, and where it is.
-pub(super) struct Rate {
-    pub name: &'static str,
-    pub unit: &'static str,
-    pub of: fn(&mut Costs) -> &mut f64,
-}
-
-/// Every rate of the cost model.
-pub(super) const RATES: [Rate; 6] = [
-    Rate { name: "multiply_adds", unit: "f32 multiply-adds a ns in a product", of: |costs| &mut costs.multiply_adds },
-    Rate { name: "operand_bytes", unit: "bytes a ns of an operand not in L1", of: |costs| &mut costs.operand_bytes },
-    Rate { name: "map_bytes", unit: "bytes a ns in a map (12 an instruction)", of: |costs| &mut costs.map_bytes },
-    Rate { name: "elementary", unit: "ns an element of exp, log, tanh, …", of: |costs| &mut costs.elementary },
-    Rate { name: "barrier", unit: "ns until all know that all are done", of: |costs| &mut costs.barrier },
-    Rate { name: "call", unit: "ns to start a kernel", of: |costs| &mut costs.call },
-];
-
-fn rate(text: &str) -> Result<(usize, f64), String> {
-    let known = || RATES.map(|rate| rate.name).join(", ");
+fn rate(text: &str) -> Result<(Rate, f64), String> {
+    let known = || Rate::ALL.map(Rate::name).join(", ");
     let (name, value) = text.split_once('=').ok_or_else(|| format!("give KEY=VALUE with KEY one of {}", known()))?;
-    let index = RATES.iter().position(|rate| rate.name == name.trim());
-    let index = index.ok_or_else(|| format!("there is no rate `{name}`; give one of {}", known()))?;
-    let value: Option<f64> = value.trim().parse().ok();
-    // A barrier may cost nothing; a rate of 0 would make everything last for ever.
-    let least = if index < 3 { f64::MIN_POSITIVE } else { 0.0 };
-    let value = value.filter(|value| value.is_finite() && *value >= least);
-    let range = if index < 3 { "a finite positive number" } else { "a finite number, not negative" };
-    Ok((index, value.ok_or_else(|| format!("`{name}` takes {range}"))?))
+    let rate = Rate::from_name(name.trim());
+    let rate = rate.ok_or_else(|| format!("there is no rate `{name}`; give one of {}", known()))?;
+    let value = value.trim().parse().map_err(|_| format!("`{name}` takes a number, found `{value}`"))?;
+    Costs::default().with(rate, value).map_err(|error| error.to_string())?;
+    Ok((rate, value))
 }
 
 impl Setup {
     /// How it is to be run: the threads asked for, and the costs with those that were given in place of `costs`.
     pub(super) fn options(&self, mut costs: Costs) -> Options {
-        for &(index, value) in &self.costs {
-            *(RATES[index].of)(&mut costs) = value;
+        for &(rate, value) in &self.costs {
+            // What is out of range was refused as the arguments were read.
+            costs = costs.with(rate, value).unwrap_or(costs);
         }
         let options = Options::default().costs(costs);
         self.threads.map_or(options, |threads| options.threads(usize::from(threads)))

@@ -25,7 +25,7 @@ pub(crate) use call::{
     BufferId, Call, Description, Effect, Lower, LowerCx, Memory, Notes, Own, Pattern, Share, Split, Splits, Touch,
     View, Workspace,
 };
-pub use call::{Costs, Work};
+pub use call::{Costs, Rate, RateError, Work};
 pub(crate) use copy::CopyCall;
 pub(crate) use gemm::{Blocks, Finish, GemmCall, GemmMapCall, Method};
 pub(crate) use map::{MapCall, MapInput, MapInstruction, MapOp, MapOutput, Native, Program, Slot, Then};

@@ -14,7 +14,7 @@ mod share;
 mod step;
 mod verify;
 
-pub use crate::kernel::{Costs, Work};
+pub use crate::kernel::{Costs, Rate, RateError, Work};
 pub use report::{Direction, Label, PlannedPhase, PlannedStep};
 pub(crate) use share::{Phase, Watch};
 pub(crate) use step::Step;

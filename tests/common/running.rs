@@ -2,7 +2,7 @@
 
 use foldgrad::exec::{Executable, InstructionSet, Options};
 use foldgrad::ir::{Bindings, OrderedMap};
-use foldgrad::plan::{Costs, Port};
+use foldgrad::plan::{Costs, Port, Rate};
 use foldgrad::{Graph, Tensor};
 
 /// Every instruction set; those that the machine lacks are tried as what takes their place.
@@ -10,8 +10,8 @@ pub const SETS: [InstructionSet; 3] = [InstructionSet::Widest, InstructionSet::A
 
 /// Options for so many threads; with `eager`, the plan is told that sharing work out costs nothing.
 pub fn options(instructions: InstructionSet, threads: usize, eager: bool) -> Options {
-    let costs = Costs::default();
-    let costs = if eager { Costs { barrier: 0.0, call: 0.0, ..costs } } else { costs };
+    let free = |costs: Costs| costs.with(Rate::Barrier, 0.0)?.with(Rate::Call, 0.0);
+    let costs = if eager { free(Costs::default()).expect("a wait may cost nothing") } else { Costs::default() };
     Options::default().threads(threads).instructions(instructions).holds_state(false).costs(costs)
 }
 

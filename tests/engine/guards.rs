@@ -4,7 +4,7 @@
 use foldgrad::exec::{Executable, Options, RunError};
 use foldgrad::ir::{Bindings, Shape, Symbol};
 use foldgrad::nn::{Activation, BatchNormalization, Dense, Lambda, Layer, Model, Sequential};
-use foldgrad::plan::Costs;
+use foldgrad::plan::{Costs, Rate};
 use foldgrad::train::{
     Adam, AdamW, Clip, Examples, Fit, Loss, Optimizer, Order, RmsProp, Samples, Sgd, StepCx, Stepped, TrainError,
     Trained, Trainer, UpdateRule,
@@ -14,7 +14,7 @@ use foldgrad::{Builder, DType, Expr, Tensor};
 const THREADS: [usize; 4] = [1, 2, 3, 8];
 
 fn options(threads: usize, holds_state: bool) -> Options {
-    let costs = Costs { barrier: 0.0, call: 0.0, ..Costs::default() };
+    let costs = Costs::default().with(Rate::Barrier, 0.0).and_then(|costs| costs.with(Rate::Call, 0.0)).unwrap();
     Options::default().threads(threads).holds_state(holds_state).costs(costs)
 }
 

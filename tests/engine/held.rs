@@ -5,7 +5,7 @@ use crate::common::running::same;
 use foldgrad::autodiff::gradients;
 use foldgrad::exec::{Executable, InstructionSet, Options, RunError};
 use foldgrad::ir::{Bindings, OrderedMap};
-use foldgrad::plan::{Costs, Port};
+use foldgrad::plan::{Costs, Port, Rate};
 use foldgrad::reference::{Array, interpret};
 use foldgrad::{Builder, DType, Expr, Graph, Tensor};
 
@@ -102,11 +102,8 @@ fn by_reference(graph: &Graph, given: &Tensors) -> OrderedMap<String, Vec<f64>> 
 }
 
 fn options(instructions: InstructionSet, threads: usize, holds_state: bool) -> Options {
-    Options::default().threads(threads).instructions(instructions).holds_state(holds_state).costs(Costs {
-        barrier: 0.0,
-        call: 0.0,
-        ..Costs::default()
-    })
+    let costs = Costs::default().with(Rate::Barrier, 0.0).and_then(|costs| costs.with(Rate::Call, 0.0)).unwrap();
+    Options::default().threads(threads).instructions(instructions).holds_state(holds_state).costs(costs)
 }
 
 fn check(dtype: DType, update: Update, rows: usize, tolerance: f64) {

@@ -4,7 +4,7 @@
 use foldgrad::exec::{Executable, InstructionSet, Options};
 use foldgrad::ir::{Bindings, Dim, Graph, OrderedMap, Symbol};
 use foldgrad::op::{Case, Domain, Op, Sample};
-use foldgrad::plan::Costs;
+use foldgrad::plan::{Costs, Rate};
 use foldgrad::reference::{Array, interpret};
 use foldgrad::{Builder, DType, Expr, Tensor, autodiff};
 
@@ -49,7 +49,8 @@ fn check(what: &str, graph: Graph, bindings: &Bindings, feeds: &OrderedMap<Strin
     for instructions in [InstructionSet::Widest, InstructionSet::Avx2, InstructionSet::Baseline] {
         for threads in [1, 3] {
             // Waiting for free, so that small work is shared out too.
-            let costs = Costs { barrier: 0.0, call: 0.0, ..Costs::default() };
+            let costs =
+                Costs::default().with(Rate::Barrier, 0.0).and_then(|costs| costs.with(Rate::Call, 0.0)).unwrap();
             let options =
                 Options::default().threads(threads).instructions(instructions).holds_state(threads > 1).costs(costs);
             let run = Executable::with(graph.clone(), bindings, &options).unwrap();

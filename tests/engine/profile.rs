@@ -2,7 +2,7 @@
 
 use foldgrad::exec::{Ceilings, Executable, Options, Profile};
 use foldgrad::ir::{Bindings, Graph, Symbol};
-use foldgrad::plan::{Direction, Work};
+use foldgrad::plan::{Direction, Rate, Work};
 use foldgrad::train::{Loss, Metric, Sgd, Trainer};
 use foldgrad::zoo::{BatchNorm, tutorial};
 use foldgrad::{Builder, DType, Tensor};
@@ -278,13 +278,13 @@ fn a_plan_tells_what_it_expects() {
     assert!(phases.iter().flat_map(|phase| phase.steps.clone()).eq(0..plan.len()));
     for phase in &phases {
         let steps: f64 = plan.planned_steps().filter(|step| step.phase == phase.index).map(|step| step.estimate).sum();
-        let wait = if phase.shares > 1 { plan.costs().barrier } else { 0.0 };
+        let wait = if phase.shares > 1 { plan.costs().rate(Rate::Barrier) } else { 0.0 };
         assert!((phase.estimate - steps - wait).abs() < 1e-6, "{phase:?}");
     }
     let sum: f64 = phases.iter().map(|phase| phase.estimate).sum();
     assert!((plan.estimate() - sum).abs() < 1e-6);
     // Half the rate takes longer.
-    let costs = foldgrad::plan::Costs { multiply_adds: 50.0, ..*plan.costs() };
+    let costs = plan.costs().with(Rate::MultiplyAdds, 50.0).unwrap();
     let options = Options::default().threads(2).costs(costs);
     let bindings = Bindings::from([(Symbol::new("batch"), 32)]);
     let slower = Executable::with(trainer.training_graph().clone(), &bindings, &options).unwrap();

@@ -5,7 +5,7 @@ use foldgrad::interchange::{FusedError, OnnxError, WeightsError};
 use foldgrad::ir::{OrderedMap, TensorError, TensorType, UnboundSymbol, Weights};
 use foldgrad::nn::Model;
 use foldgrad::pass::{FoldError, Folded, FreezeError, PassError, Pipeline, Weighted, WeightsMismatch};
-use foldgrad::plan::{Costs, Plan, PlanError};
+use foldgrad::plan::{Costs, Plan, PlanError, RateError};
 use foldgrad::reference::{Array, EvalError};
 use foldgrad::rewrite::{ProverError, RewriteError, Unequal};
 use foldgrad::train::{Examples, Fit, History, Samples, TrainError, Trainer, TrainerBuilder};
@@ -67,6 +67,7 @@ const _: () = {
     error::<WeightsMismatch>();
     error::<FreezeError>();
     error::<PlanError>();
+    error::<RateError>();
     error::<RunError>();
     error::<PredictError>();
     error::<CalibrateError>();

@@ -4,7 +4,7 @@ use super::{compiled, sized, with_threads};
 use foldgrad::exec::{Executable, MOST_THREADS, Predictor};
 use foldgrad::ir::Dim;
 use foldgrad::nn::{Dense, Sequential};
-use foldgrad::plan::Costs;
+use foldgrad::plan::{Costs, Rate};
 use foldgrad::train::{Examples, Fit, Loss, Samples, Sgd, Trainer};
 use foldgrad::{Builder, DType, Graph, Tensor};
 
@@ -78,16 +78,21 @@ fn a_trainer_takes_any_number_of_threads() {
 }
 
 #[test]
-fn costs_that_are_no_costs_change_no_result() {
+fn costs_that_are_no_costs_are_refused_and_odd_ones_change_no_result() {
     let x = Tensor::full(DType::F32, [300, 64], 0.25);
     let mut right = compiled(layer(), 300);
     right.run(&[&x], &mut [weight()]).unwrap();
     for odd in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN_POSITIVE] {
-        for costs in [
-            Costs { barrier: odd, ..Costs::default() },
-            Costs { multiply_adds: odd, ..Costs::default() },
-            Costs { call: odd, elementary: odd, map_bytes: odd, operand_bytes: odd, ..Costs::default() },
+        for rates in [
+            &[Rate::Barrier][..],
+            &[Rate::MultiplyAdds],
+            &[Rate::Call, Rate::Elementary],
+            &[Rate::MapBytes, Rate::OperandBytes],
         ] {
+            let is_time = !rates.iter().any(|rate| rate.unit().contains(" a ns"));
+            let costs = rates.iter().try_fold(Costs::default(), |costs, &rate| costs.with(rate, odd));
+            assert_eq!(costs.is_ok(), odd.is_finite() && (odd > 0.0 || is_time && odd == 0.0), "{rates:?} {odd}");
+            let Ok(costs) = costs else { continue };
             let options = with_threads(3).costs(costs);
             let mut run = Executable::with(layer(), &sized(300), &options).unwrap();
             run.run(&[&x], &mut [weight()]).unwrap();

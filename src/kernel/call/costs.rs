@@ -6,26 +6,21 @@ use super::Split;
 
 /// The rates of one core, and the price of waiting for another.
 ///
-/// ```
-/// use foldgrad::plan::Costs;
-/// // Sharing pays later where waiting is dear.
-/// let costs = Costs { barrier: 20_000.0, ..Costs::default() };
-/// assert!(costs.barrier > Costs::default().barrier);
-/// ```
+/// Read and set by [`Rate`](super::Rate), so that none is ever out of its range; see [`with`](Costs::with).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Costs {
     /// Multiply-adds of f32 a nanosecond in a product that fills its tiles.
-    pub multiply_adds: f64,
+    pub(crate) multiply_adds: f64,
     /// Bytes a nanosecond that a product reads of an operand which is not in the first-level cache.
-    pub operand_bytes: f64,
+    pub(crate) operand_bytes: f64,
     /// Bytes a nanosecond that an element-wise instruction reads and writes.
-    pub map_bytes: f64,
+    pub(crate) map_bytes: f64,
     /// Nanoseconds of an elementary function, for each element.
-    pub elementary: f64,
+    pub(crate) elementary: f64,
     /// Nanoseconds until every worker knows that the others are done.
-    pub barrier: f64,
+    pub(crate) barrier: f64,
     /// Nanoseconds to start a kernel.
-    pub call: f64,
+    pub(crate) call: f64,
 }
 
 impl Default for Costs {

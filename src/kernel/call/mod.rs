@@ -8,6 +8,7 @@ mod costs;
 mod lower;
 mod memory;
 mod notes;
+mod rates;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub(crate) use costs::largest_share;
 pub(crate) use lower::{Lower, LowerCx};
 pub(crate) use memory::{Memory, Share, Workspace, by_type};
 pub(crate) use notes::Notes;
+pub use rates::{Rate, RateError};
 pub(crate) use split::{Split, pieces};
 pub(crate) use touch::{Cut, Effect, Own, Region, Touch};
 pub(crate) use view::{Pattern, View};
