@@ -40,6 +40,13 @@ use crate::op::Op;
 /// Bytes of a cache line: what memory that kernels work on is aligned to.
 pub(crate) const LINE: usize = 64;
 
+/// An op with a kernel, whichever that is.
+macro_rules! computed {
+    ($op:ident by $kernel:ident) => {
+        Some($op)
+    };
+}
+
 /// From THE list of ops: the files of the kernels that ops name, and one enum of all calls.
 macro_rules! kernels {
     ($($file:ident { $($op:ident $(by $kernel:ident($code:ident::$call:ident))?),+ },)*) => {
@@ -92,17 +99,13 @@ macro_rules! kernels {
         /// How an op becomes calls, if a kernel of its own computes it.
         pub(crate) fn lowers(op: &Op) -> Option<&dyn Lower> {
             match op {
-                $($($(Op::$op(op) => computed_by::<$code::$call>(op),)?)+)*
+                $($($(Op::$op(op) => computed!(op by $kernel),)?)+)*
                 _ => None,
             }
         }
     };
 }
 crate::op::all_ops!(kernels);
-
-fn computed_by<C: Into<Kernel>>(op: &dyn Lower) -> Option<&dyn Lower> {
-    Some(op)
-}
 
 impl From<MapCall> for Kernel {
     fn from(call: MapCall) -> Kernel {

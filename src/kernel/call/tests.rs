@@ -89,9 +89,12 @@ impl<'p> Trial<'p> {
             }
             None => element,
         };
-        let of_range = |range: &Range<usize>| match touch.layout {
-            None => vec![GUARD + range.start * size..GUARD + range.end * size],
-            Some(_) => range.clone().map(|at| GUARD + stored(at) * size..GUARD + (stored(at) + 1) * size).collect(),
+        let of_range = |range: &Range<usize>| {
+            // Elements that lie side by side are one range.
+            let runs = if touch.layout.is_none() { 1 } else { range.len() };
+            let len = range.len() / runs.max(1);
+            let run = |run: usize| GUARD + stored(range.start + run * len) * size;
+            (0..runs).map(|at| run(at)..run(at) + len * size).collect::<Vec<_>>()
         };
         ranges.iter().flat_map(of_range).collect()
     }
