@@ -7,6 +7,7 @@
 // Each test target uses its own part of this module.
 #![allow(dead_code, unused_imports)]
 
+pub mod graphs;
 mod layout;
 mod magnitude;
 pub mod mistakes;
@@ -15,10 +16,9 @@ mod problem;
 mod random;
 mod rules;
 pub mod running;
-pub mod stateful;
 mod trial;
-mod whole;
 
+pub use graphs::{Whole, wholes};
 pub use layout::Layout;
 pub use magnitude::Magnitude;
 pub use problem::{
@@ -28,7 +28,6 @@ pub use problem::{
 pub use random::{Random, random_feeds};
 pub use rules::{ExpansionRules, expands};
 pub use trial::{Seeded, Trial, cases, is_differentiable, trials};
-pub use whole::{Instruction, Whole, wholes};
 
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
