@@ -16,6 +16,7 @@ mod problem;
 mod random;
 mod rules;
 pub mod running;
+mod skip;
 mod trial;
 
 pub use graphs::{Whole, wholes};
@@ -27,6 +28,7 @@ pub use problem::{
 };
 pub use random::{Random, random_feeds};
 pub use rules::{ExpansionRules, expands};
+pub use skip::skip;
 pub use trial::{Seeded, Trial, cases, is_differentiable, trials};
 
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
