@@ -1,9 +1,13 @@
 //! A process of its own, since the time of all its threads is measured: threads that wait for work cost nothing; after runs,
 //! a process that does nothing uses no processor time.
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use foldgrad::exec::{Executable, Options};
 use foldgrad::ir::Bindings;
 use foldgrad::{Builder, DType, Tensor};
+use skip::skip_on_this_machine;
 use std::time::{Duration, Instant};
 
 /// Processor time of all threads of this process, in milliseconds: fields 14 and 15 of its line, in hundredths.
@@ -18,8 +22,7 @@ fn processor_milliseconds() -> u64 {
 #[test]
 fn nothing_runs_between_runs() {
     if !cfg!(target_os = "linux") {
-        println!("NOT CHECKED: processor time is read from /proc, which this system does not have");
-        return;
+        return skip_on_this_machine("processor time is read from /proc, which this system does not have");
     }
     let g = Builder::new();
     let (x, w) = (g.input("x", DType::F32, [256, 512]), g.parameter("w", DType::F32, [512, 512]));

@@ -2,3 +2,5 @@
 
 mod bench;
 mod program;
+#[path = "../common/skip.rs"]
+mod skip;

@@ -7,6 +7,7 @@
 // Each test target uses its own part of this module.
 #![allow(dead_code, unused_imports)]
 
+pub mod graphs;
 mod layout;
 mod magnitude;
 pub mod mistakes;
@@ -15,10 +16,10 @@ mod problem;
 mod random;
 mod rules;
 pub mod running;
-pub mod stateful;
+mod skip;
 mod trial;
-mod whole;
 
+pub use graphs::{Whole, wholes};
 pub use layout::Layout;
 pub use magnitude::Magnitude;
 pub use problem::{
@@ -27,8 +28,8 @@ pub use problem::{
 };
 pub use random::{Random, random_feeds};
 pub use rules::{ExpansionRules, expands};
+pub use skip::skip;
 pub use trial::{Seeded, Trial, cases, is_differentiable, trials};
-pub use whole::{Instruction, Whole, wholes};
 
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 

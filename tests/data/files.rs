@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::skip::skip;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use foldgrad::data::fashion_mnist::{self, LoadOptions};
@@ -313,8 +314,7 @@ fn the_real_fashion_mnist() {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/fashion-mnist");
     let directory = std::env::var_os("FASHION_MNIST_DIR").map_or(beside, PathBuf::from);
     if !directory.is_dir() {
-        eprintln!("SKIPPED the_real_fashion_mnist: there is no {}; set FASHION_MNIST_DIR", directory.display());
-        return;
+        return skip(format!("there is no {}; set FASHION_MNIST_DIR", directory.display()));
     }
     let fashion = fashion_mnist::load(&named(&directory)).unwrap();
     assert_eq!((fashion.train.len(), fashion.test.len()), (60_000, 10_000));

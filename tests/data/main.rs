@@ -3,3 +3,5 @@
 mod download;
 mod files;
 mod hostile;
+#[path = "../common/skip.rs"]
+mod skip;

@@ -1,6 +1,7 @@
 //! The drawing is valid Graphviz for every graph and name, and shows what it promises.
 
 use crate::graphs;
+use crate::skip::skip;
 use foldgrad::{Builder, DType, Graph, ir};
 use proptest::prelude::*;
 use std::io::Write;
@@ -154,8 +155,7 @@ fn long_attributes_are_shortened() {
 #[test]
 fn graphviz_accepts_the_drawings() {
     if graphviz("digraph { a }", "dot").is_none() {
-        println!("skipped: `dot` is not installed");
-        return;
+        return skip("Graphviz is not installed: there is no `dot`");
     }
     let mut samples = vec![graphs::training_step(), graphs::odd_names(), graphs::constants()];
     samples.extend(graphs::gradients().into_iter().step_by(29));

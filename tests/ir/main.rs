@@ -2,5 +2,7 @@
 
 mod dot;
 mod graphs;
+#[path = "../common/skip.rs"]
+mod skip;
 mod text_form;
 mod verifier;

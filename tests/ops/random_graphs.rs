@@ -6,7 +6,7 @@
 use crate::common::{
     ExpansionRules, Oracle, Whole, Worst, check_direction, check_gradients, check_same, config, wholes,
 };
-use foldgrad::op::Op;
+use foldgrad::op::{Op, Role};
 use proptest::test_runner::{TestCaseError, TestRunner};
 use std::cell::RefCell;
 
@@ -41,7 +41,8 @@ fn gradients_of_random_graphs_equal_dual_numbers() {
         let (problem, _) = whole.problem(None)?;
         let (nodes, losses) = whole.size();
         let graph = &problem.forward;
-        let is_shared = |(name, id): (&str, _)| name.starts_with('w') && graph.users(id).count() > 1;
+        let is_weight = |id| graph.as_input(id).is_some_and(|(_, role)| role == Role::Parameter);
+        let is_shared = |(_, id)| is_weight(id) && graph.users(id).count() > 1;
         let is_norm = |op: &Op| matches!(op, Op::BatchNormTrain(_));
         let mut seen = seen.borrow_mut();
         seen.graphs += 1;

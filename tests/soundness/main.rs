@@ -13,6 +13,8 @@ mod observers;
 mod outputs;
 mod shared;
 mod sizes;
+#[path = "../common/skip.rs"]
+mod skip;
 mod tensors;
 mod threads;
 

@@ -80,7 +80,7 @@ fn a_prediction_wants_rows_that_are_there() {
     let x = g.input("x", DType::F32, ["n".into(), Dim::Known(0)]);
     let b = g.input("b", DType::F32, ["n"]);
     g.output("y", x.sum(&[1]) + b);
-    let Ok(p) = Predictor::new(g.finish().unwrap(), [], &super::with_threads(2)) else { return };
+    let p = Predictor::new(g.finish().unwrap(), [], &super::with_threads(2)).unwrap();
     // Rows that hold nothing may be any number; what is computed from them may not.
     let endless = Tensor::zeros(DType::F32, [usize::MAX, 0]);
     assert!(p.predict(&[&endless, &Tensor::vector(vec![1.0f32])]).is_err());

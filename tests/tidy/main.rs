@@ -3,6 +3,8 @@
 mod circles;
 mod documents;
 mod imports;
+#[path = "../common/skip.rs"]
+mod skip;
 mod source;
 mod surface;
 
@@ -136,8 +138,40 @@ fn every_test_runs() {
     none("no test is ignored; a slow one is made faster, a broken one mended", offences);
 }
 
+#[test]
+fn tests_skip_through_one_helper() {
+    let mut offences = Vec::new();
+    for source in sources(&["tests"]).iter().filter(|source| !source.path.ends_with("common/skip.rs")) {
+        offences.extend(own_skips(&source.text).into_iter().map(|at| source.at(at)));
+    }
+    none("a test that cannot check something says so by `skip`, of tests/common/skip.rs, which fails in CI", offences);
+}
+
+/// Where a text prints by itself that something is skipped.
+fn own_skips(text: &str) -> Vec<usize> {
+    let prints = text.match_indices("println!(\"").map(|(at, print)| (at, text[at + print.len()..].to_lowercase()));
+    let is_skip = |said: &str| ["skip", "not checked", "not tested"].iter().any(|word| said.starts_with(word));
+    prints.filter(|(_, said)| is_skip(said)).map(|(at, _)| at).collect()
+}
+
+#[test]
+fn what_is_skipped_fails_in_ci() {
+    for ci in [None, Some(""), Some("0"), Some("false")] {
+        assert_eq!(skip::verdict(ci, &"no data"), Ok("SKIPPED: no data".to_owned()));
+    }
+    for ci in ["true", "1", "yes"] {
+        assert!(skip::verdict(Some(ci), &"no data").unwrap_err().contains("no data"), "{ci}");
+    }
+}
+
 mod reading {
     use super::*;
+
+    #[test]
+    fn skips_of_a_test_s_own_are_seen() {
+        assert_eq!(own_skips("    eprintln!(\"SKIPPED: no data\");").len(), 1);
+        assert_eq!(own_skips("println!(\"not checked here\"); println!(\"{skipped} of many\");").len(), 1);
+    }
 
     #[test]
     fn explanations_stand_just_above() {

@@ -4,9 +4,6 @@
 mod cuts;
 mod graphs;
 mod law;
-#[allow(dead_code)]
-#[path = "../../rewrite/random_rewrites/pool.rs"]
-mod pool;
 
 use crate::common::Random;
 use crate::common::running::{SETS, difference, options};

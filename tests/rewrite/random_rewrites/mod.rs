@@ -3,19 +3,15 @@
 //!
 //! `PROPTEST_CASES` sets the number of graphs. A failure prints the graph, shrunken, and the passes.
 
-mod inference;
 mod pipelines;
-mod pool;
-mod symbolic;
-mod training;
 
+use crate::common::graphs::{Made, Recipe, inference, recipes, training};
 use crate::common::{Magnitude, Random, config};
 use foldgrad::DType;
 use foldgrad::ir::{OrderedMap, Weights, verify};
 use foldgrad::pass::{Outcome, Pass, Pipeline, fold_weights};
 use foldgrad::reference::{Array, Number, interpret};
 use foldgrad::rewrite::{Equality, Prover, Rule, rules, work};
-use pool::{Instruction, Made, instructions};
 use proptest::test_runner::{TestCaseError, TestRunner};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,13 +34,10 @@ struct Seen {
 
 /// Sends random graphs through a pipeline and its parts.
 #[track_caller]
-fn for_graphs(default: u32, most: usize, build: fn(&[Instruction], u64) -> Made, pipeline: fn() -> Pipeline) -> Seen {
+fn for_graphs(default: u32, most: usize, build: fn(&Recipe) -> Made, pipeline: fn() -> Pipeline) -> Seen {
     let seen = RefCell::new(Seen::default());
-    let law = |(instructions, seed): (Vec<Instruction>, u64)| {
-        let made = build(&instructions, seed);
-        check(&made, &pipeline(), &mut seen.borrow_mut()).map_err(TestCaseError::fail)
-    };
-    if let Err(failure) = TestRunner::new(config(default)).run(&instructions(most), law) {
+    let law = |recipe: Recipe| check(&build(&recipe), &pipeline(), &mut seen.borrow_mut()).map_err(TestCaseError::fail);
+    if let Err(failure) = TestRunner::new(config(default)).run(&recipes(2..most), law) {
         panic!("{failure}");
     }
     seen.into_inner()
@@ -168,7 +161,7 @@ fn covers<'r>(seen: &Seen, rules: impl IntoIterator<Item = &'r &'static Rule>, o
 
 #[test]
 fn random_inference_graphs_keep_their_meaning() {
-    let seen = for_graphs(INFERENCE, 16, inference::build, Pipeline::inference);
+    let seen = for_graphs(INFERENCE, 16, inference, Pipeline::inference);
     println!("{seen:#?}");
     covers(&seen, rules::FOLDS, 50);
     covers(&seen, rules::PARTIAL_FOLDS, 200);
@@ -178,7 +171,7 @@ fn random_inference_graphs_keep_their_meaning() {
 
 #[test]
 fn random_training_graphs_keep_their_meaning() {
-    let seen = for_graphs(TRAINING, 9, training::build, Pipeline::training);
+    let seen = for_graphs(TRAINING, 9, training, Pipeline::training);
     println!("{seen:#?}");
     covers(&seen, rules::DEAD_BIAS, 20);
 }

@@ -1,8 +1,7 @@
 //! Every pipeline takes every graph, whichever of its sizes are known: it is never an error, each value stays what the
 //! reference gives, no rule fires that would have to be taken back, and a second run finds nothing to do.
 
-use super::pool::{Instruction, Made, instructions};
-use super::symbolic;
+use crate::common::graphs::{Made, Recipe, recipes, symbolic, symbolic_training};
 use crate::common::{Magnitude, Random, config};
 use foldgrad::ir::{Dim, OrderedMap, Symbol, Weights};
 use foldgrad::op::Domain;
@@ -134,12 +133,10 @@ fn check(made: &Made, seen: &mut Seen) -> Result<(), String> {
 }
 
 #[track_caller]
-fn for_graphs(default: u32, most: usize, build: fn(&[Instruction], u64) -> Made) -> Seen {
+fn for_graphs(default: u32, most: usize, build: fn(&Recipe) -> Made) -> Seen {
     let seen = RefCell::new(Seen::default());
-    let law = |(instructions, seed): (Vec<Instruction>, u64)| {
-        check(&build(&instructions, seed), &mut seen.borrow_mut()).map_err(TestCaseError::fail)
-    };
-    if let Err(failure) = TestRunner::new(config(default)).run(&instructions(most), law) {
+    let law = |recipe: Recipe| check(&build(&recipe), &mut seen.borrow_mut()).map_err(TestCaseError::fail);
+    if let Err(failure) = TestRunner::new(config(default)).run(&recipes(2..most), law) {
         panic!("{failure}");
     }
     seen.into_inner()
@@ -147,14 +144,14 @@ fn for_graphs(default: u32, most: usize, build: fn(&[Instruction], u64) -> Made)
 
 #[test]
 fn every_pipeline_takes_every_forward_graph() {
-    let seen = for_graphs(FORWARD, 12, symbolic::forward);
+    let seen = for_graphs(FORWARD, 12, symbolic);
     println!("{seen:?}");
     assert!(seen.graphs < 500 || (seen.open * 4 > seen.graphs && seen.folded * 8 > seen.graphs), "{seen:?}");
 }
 
 #[test]
 fn every_pipeline_takes_every_graph_with_gradients() {
-    let seen = for_graphs(TRAINING, 8, symbolic::training);
+    let seen = for_graphs(TRAINING, 8, symbolic_training);
     println!("{seen:?}");
     assert!(seen.graphs < 500 || seen.rewrites > seen.graphs / 4, "{seen:?}");
 }
