@@ -162,7 +162,7 @@ impl<'p> Trial<'p> {
             }
             if after.bytes() != before.bytes() {
                 let at = after.bytes().iter().zip(before.bytes().iter()).position(|(a, b)| a != b);
-                return Err(format!("memory {place}, byte {at:?}: written, though it does not say so"));
+                return Err(format!("memory {place}, byte {}: written, though it does not say so", at.unwrap_or(0)));
             }
         }
         Ok(memory)
