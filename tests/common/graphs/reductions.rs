@@ -8,6 +8,12 @@ pub fn sum<'b>(_: &mut Pool<'b>, t: &Turn<'b>) -> Option<Drawn<'b>> {
     Some((t.x.sum(&[axis]), size as f64 * t.bound))
 }
 
+pub fn running<'b>(_: &mut Pool<'b>, t: &Turn<'b>) -> Option<Drawn<'b>> {
+    let (axis, size) = t.axis()?;
+    let value = if t.second.is_multiple_of(2) { t.x.cumulative_sum(axis) } else { t.x.reversed_cumulative_sum(axis) };
+    Some((value, size as f64 * t.bound))
+}
+
 pub fn mean<'b>(_: &mut Pool<'b>, t: &Turn<'b>) -> Option<Drawn<'b>> {
     let (axis, _) = t.axis()?;
     Some((t.x.mean(&[axis]), t.bound))
