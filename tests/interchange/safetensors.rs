@@ -294,7 +294,7 @@ fn every_truncation_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Damage is refused or changes values; it never panics.
     #[test]
@@ -321,7 +321,7 @@ proptest! {
 
 proptest! {
     // Each save waits for the disk.
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_tensor_comes_back(name: String, data: Vec<u32>) {

@@ -199,7 +199,7 @@ fn any_layer() -> impl Strategy<Value = Declared> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
     /// Whatever is declared, the result is a model whose two graphs run and have the types it promises, or a list of
     /// mistakes that point into this file; never a panic.
