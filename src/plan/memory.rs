@@ -60,9 +60,7 @@ fn lifetimes(plan: &Plan) -> Vec<Option<(usize, usize)>> {
     };
     for (at, phase) in plan.phases.iter().enumerate() {
         for step in &plan.steps[phase.steps.clone()] {
-            for buffer in step.call.writes().into_iter().chain(step.call.reads()) {
-                touch(buffer, at);
-            }
+            step.call.touches().iter().for_each(|touched| touch(touched.buffer, at));
         }
     }
     for &(_, buffer) in &plan.outputs {

@@ -101,13 +101,14 @@ impl Dependencies {
         for (at, step) in steps.iter().enumerate() {
             let Some(step) = step else { continue };
             let mut before: Vec<usize> = Vec::new();
-            for buffer in step.call.reads() {
-                before.extend(writer.get(&keys[buffer]));
-                readers.entry(keys[buffer]).or_default().push(at);
+            let (writes, reads): (Vec<Touch>, Vec<Touch>) = step.call.touches().into_iter().partition(Touch::writes);
+            for key in reads.iter().map(|touch| keys[touch.buffer]) {
+                before.extend(writer.get(&key));
+                readers.entry(key).or_default().push(at);
             }
-            for buffer in step.call.writes() {
-                before.extend(writer.insert(keys[buffer], at));
-                before.extend(readers.remove(&keys[buffer]).unwrap_or_default().into_iter().filter(|&r| r != at));
+            for key in writes.iter().map(|touch| keys[touch.buffer]) {
+                before.extend(writer.insert(key, at));
+                before.extend(readers.remove(&key).unwrap_or_default().into_iter().filter(|&r| r != at));
             }
             before.sort_unstable();
             before.dedup();

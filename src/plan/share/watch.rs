@@ -26,12 +26,14 @@ pub(in crate::plan) fn watch(plan: &mut Plan) {
     let (body, commit) = plan.steps.split_at_mut(plan.commit);
     let mut made: HashMap<BufferId, usize> = HashMap::new();
     for (at, step) in body.iter().enumerate() {
-        made.extend(step.call.writes().into_iter().map(|buffer| (buffer, at)));
-        // A feed is measured where it is read first.
-        let feeds = step.call.reads().into_iter().filter(|&b| matches!(plan.buffers[b].storage, Storage::Feed(_)));
-        feeds.for_each(|feed| {
-            made.entry(feed).or_insert(at);
-        });
+        for touch in step.call.touches() {
+            if touch.writes() {
+                made.insert(touch.buffer, at);
+            } else if let Storage::Feed(_) = plan.buffers[touch.buffer].storage {
+                // A feed is measured where it is read first.
+                made.entry(touch.buffer).or_insert(at);
+            }
+        }
     }
     let mut watch = Watch { written, ..Watch::default() };
     let mut behind: HashMap<usize, Vec<MeasureCall>> = HashMap::new();
