@@ -79,9 +79,11 @@ pub trait OpDef: Clone + Debug + PartialEq + Eq + Hash + Into<Op> {
 
     /// How the rows of a batch pass through it: whether they stay apart, and along which axis of each result they lie.
     ///
-    /// There is no default: an op that does not say what couples rows would be cut into blocks of them. A composite may
-    /// leave the answer to its definition, with [`RowsCx::by_expansion`].
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows;
+    /// It follows from the [`nature`](OpDef::nature) or the definition of most ops. One of another nature counts as coupling
+    /// its rows, which is safe and slow, unless it says otherwise here.
+    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
+        cx.by_nature(self)
+    }
 
     /// The definition of a composite in smaller ops; `None` for a primitive.
     fn expand<'b>(&self, _operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -1,7 +1,7 @@
 //! How the rows of a batch pass through an op. What couples them is the op's own answer, [`OpDef::rows`]; a graph keeps its
 //! rows apart if every op in it does, and then any block of rows can be computed without the others.
 
-use super::{Op, OpDef};
+use super::{Nature, Op, OpDef, Rearrangement};
 use crate::ir::{Builder, Dim, Expr, Graph, NodeId, Shape, Symbol, TensorType};
 use smallvec::SmallVec;
 
@@ -63,6 +63,22 @@ impl<'a> RowsCx<'a> {
     /// The axis of a shape that is as long as the batch, the first if there are several.
     pub fn axis_in(&self, shape: &Shape) -> Option<usize> {
         axes(shape, self.batch).next()
+    }
+
+    /// What follows from an op's nature; of what its nature does not tell, its definition says, and a primitive couples rows.
+    pub fn by_nature(&self, op: &impl OpDef) -> Rows {
+        match op.nature() {
+            Nature::Elementwise(_) | Nature::View(Rearrangement::Same) => self.elementwise(),
+            Nature::View(Rearrangement::Permute(from)) => {
+                Rows::apart(self.axis(0).and_then(|axis| from.iter().position(|&of| of == axis)))
+            }
+            Nature::View(Rearrangement::Stretch(to)) => {
+                Rows::apart(self.axis(0).map_or(self.result_axis(0), |axis| Some(to[axis])))
+            }
+            Nature::View(Rearrangement::Cut { axis, .. }) | Nature::Scan { axis } => self.along(axis),
+            Nature::Reduction { axes } => self.over(axes),
+            _ => self.by_expansion(op),
+        }
     }
 
     /// An op that takes element by element.

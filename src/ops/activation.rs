@@ -6,8 +6,7 @@
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Domain, Edge, INF, InferCx, Mismatch, NAN, Nature, OpDef, Rows, RowsCx, Sample,
-    Scalar, Types,
+    Attr, AttrError, Attrs, Case, Domain, Edge, INF, InferCx, Mismatch, NAN, Nature, OpDef, Sample, Scalar, Types,
 };
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI};
 
@@ -148,10 +147,6 @@ macro_rules! activation {
 
             fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
                 Ok([cx.float(0)?.clone()].into())
-            }
-
-            fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-                cx.by_expansion(self)
             }
 
             fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

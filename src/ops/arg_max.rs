@@ -3,8 +3,8 @@
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows,
-    RowsCx, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, NdArray, Number};
 
@@ -58,10 +58,6 @@ impl OpDef for ArgMax {
             .help("give the axis at least one element"));
         }
         Ok([TensorType::new(DType::I32, cx.shape(0).without(&[self.axis]))].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.over(&[self.axis])
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -8,9 +8,7 @@
 use super::batch_norm_train::batch_axes;
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, Refusal};
-use crate::op::{
-    Attr, AttrError, Attrs, Case, Domain, Edge, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
-};
+use crate::op::{Attr, AttrError, Attrs, Case, Domain, Edge, InferCx, Mismatch, Nature, OpDef, Sample, Scalar, Types};
 
 /// Operands: `x`, `γ`, the batch mean and variance that the forward op gave, and the cotangents of its three results.
 /// Results: `dx`, `dγ`, `dβ`.
@@ -75,10 +73,6 @@ impl OpDef for BatchNormGrad {
         cx.same_shape(0, 4)?;
         let statistic = x.with_shape([channels]);
         Ok([x.clone(), statistic.clone(), statistic].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -3,8 +3,7 @@
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Domain, Edge, INF, InferCx, Mismatch, NAN, Nature, OpDef, Rows, RowsCx, Sample,
-    Scalar, Types,
+    Attr, AttrError, Attrs, Case, Domain, Edge, INF, InferCx, Mismatch, NAN, Nature, OpDef, Sample, Scalar, Types,
 };
 
 /// The affine map that batch norm is once its statistics are fixed.
@@ -56,10 +55,6 @@ impl OpDef for BatchNormInfer {
             cx.vector_of(vector, channels, x.dtype, "channel")?;
         }
         Ok([x.clone()].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

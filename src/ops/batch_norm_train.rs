@@ -8,8 +8,8 @@ use super::BatchNormGrad;
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, Refusal};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Domain, Edge, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx,
-    Sample, Scalar, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Domain, Edge, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Sample,
+    Scalar, Types, VjpCx,
 };
 
 /// Results: `y`, the batch mean `m`, the biased batch variance `v`.
@@ -84,10 +84,6 @@ impl OpDef for BatchNormTrain {
         cx.vector_of(2, channels, x.dtype, "channel")?;
         let statistic = x.with_shape([channels]);
         Ok([x.clone(), statistic.clone(), statistic].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -5,7 +5,7 @@ use crate::ir::{DType, Expr, TensorType, ToExpr};
 use crate::op::onnx::{Exported, Held, Onnx, Refusal, exactly};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, Function, INF, InferCx, Mismatch, NAN, Nature, NoVjp,
-    OpDef, Rows, RowsCx, SHAPES, Sample, Types, VjpCx,
+    OpDef, SHAPES, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2, SQRT_2};
@@ -177,10 +177,6 @@ impl OpDef for Binary {
             return Err(Mismatch::dtype("a and b must be numbers, found bool").help("use `.cast(DType::F32)` first"));
         }
         Ok([cx.ty(0).clone()].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.elementwise()
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

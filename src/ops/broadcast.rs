@@ -4,7 +4,7 @@ use crate::ir::{Dim, Expr, Shape, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
-    Rows, RowsCx, Sample, Types, VjpCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, NdArray, Number, each_kind};
 
@@ -87,13 +87,6 @@ impl OpDef for Broadcast {
             }
         }
         Ok([x.with_shape(self.shape.clone())].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        match cx.axis(0) {
-            Some(axis) => Rows::apart(Some(self.dims[axis])),
-            None => Rows::apart(cx.result_axis(0)),
-        }
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

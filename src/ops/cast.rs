@@ -4,7 +4,7 @@ use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, Function, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef,
-    Rows, RowsCx, Sample, Types, VjpCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 
@@ -49,10 +49,6 @@ impl OpDef for Cast {
 
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         Ok([cx.ty(0).with_dtype(self.dtype)].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.elementwise()
     }
 
     // Between f32 and f64 the interpreter's number type stays as it is: it is the precision that was asked for.

@@ -5,8 +5,7 @@ use super::edge::zero_or_nan;
 use crate::ir::{Expr, TensorType, ToExpr};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Domain, Edge, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx,
-    Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Domain, Edge, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Sample, Types, VjpCx,
 };
 
 /// `x` kept between `low` and `high`, all of one type. Where `low > high` the result is `high`.
@@ -48,10 +47,6 @@ impl OpDef for Clamp {
             cx.same_shape(0, bound)?;
         }
         Ok([cx.ty(0).clone()].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.elementwise()
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -4,8 +4,8 @@ use super::cast::cast;
 use crate::ir::{DType, Expr, TensorType, ToExpr};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Edge, EvalCx, Function, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows,
-    RowsCx, SHAPES, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Edge, EvalCx, Function, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef,
+    SHAPES, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 
@@ -101,10 +101,6 @@ impl OpDef for Compare {
         cx.same_dtype(0, 1)?;
         cx.same_shape(0, 1)?;
         Ok([cx.ty(0).with_dtype(DType::Bool)].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.elementwise()
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -4,8 +4,7 @@ use super::edge::undefined_at;
 use crate::ir::{DType, Expr, Shape, Tensor, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Edge, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx, Sample, Types,
-    VjpCx,
+    AttrError, Attrs, Case, Cotangent, Edge, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Sample, Types, VjpCx,
 };
 
 /// `−log softmax(logits)[label]` over the last axis of `logits`; a label out of range gives NaN,
@@ -54,10 +53,6 @@ impl OpDef for SoftmaxCrossEntropy {
                 .help("labels have the shape of logits without the last axis, one class index a row"));
         }
         Ok([logits.with_shape(rows)].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

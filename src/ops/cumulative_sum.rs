@@ -3,8 +3,8 @@
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows,
-    RowsCx, Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Sample,
+    Types, VjpCx,
 };
 use crate::reference::{Array, NdArray, Number};
 
@@ -70,10 +70,6 @@ impl OpDef for CumulativeSum {
         cx.float(0)?;
         cx.axis(0, self.axis)?;
         Ok([cx.ty(0).clone()].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.along(self.axis)
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -2,7 +2,7 @@
 
 use crate::ir::{Expr, Shape, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
-use crate::op::{AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Types};
+use crate::op::{AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Sample, Types};
 
 /// `x·W + b` over the last axis of `x`; `W` is `[in, out]`, `b` is `[out]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,10 +52,6 @@ impl OpDef for Dense {
         cx.vector_of(2, kernel.shape[1], x.dtype, "unit")?;
         let shape: Shape = x.shape[..x.rank() - 1].iter().copied().chain([kernel.shape[1]]).collect();
         Ok([x.with_shape(shape)].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -2,9 +2,7 @@
 
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, Refusal};
-use crate::op::{
-    Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Rows, RowsCx, Sample, Scalar, Types,
-};
+use crate::op::{Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, Nature, OpDef, Sample, Scalar, Types};
 use crate::ops::RandomUniform;
 
 /// Inverted dropout (Srivastava et al., 2014). The mask is a function of the key and of this op's own `site`, so it is
@@ -62,10 +60,6 @@ impl OpDef for Dropout {
                 .help("the rate is the chance of an element to be zeroed, from 0 up to, not including, 1"));
         }
         Ok([cx.ty(0).clone()].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

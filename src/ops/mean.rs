@@ -3,9 +3,7 @@
 use super::reduce::over;
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
-use crate::op::{
-    Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, NAN, Nature, OpDef, Rows, RowsCx, Sample, Types,
-};
+use crate::op::{Attr, AttrError, Attrs, Case, Edge, InferCx, Mismatch, NAN, Nature, OpDef, Sample, Types};
 
 /// The mean over `axes`, which disappear from the shape; NaN over nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,10 +75,6 @@ impl OpDef for Mean {
         cx.float(0)?;
         cx.axes(0, &self.axes)?;
         Ok([cx.ty(0).with_shape(cx.shape(0).without(&self.axes))].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

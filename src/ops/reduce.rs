@@ -5,7 +5,7 @@ use crate::ir::{Dim, Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef,
-    Rows, RowsCx, Sample, Types, VjpCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, NdArray, Number, index_of};
 
@@ -138,10 +138,6 @@ impl OpDef for Reduce {
         cx.float(0)?;
         cx.axes(0, &self.axes)?;
         Ok([cx.ty(0).with_shape(cx.shape(0).without(&self.axes))].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.over(&self.axes)
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

@@ -3,8 +3,8 @@
 use crate::ir::{DType, Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
-    AttrError, Attrs, Case, Cotangent, Edge, EvalCx, Function, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows,
-    RowsCx, SHAPES, Sample, Types, VjpCx,
+    AttrError, Attrs, Case, Cotangent, Edge, EvalCx, Function, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, SHAPES,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, NdArray, Number};
 
@@ -45,10 +45,6 @@ impl OpDef for Select {
         cx.same_shape(1, 2)?;
         cx.same_shape(0, 1)?;
         Ok([cx.ty(1).clone()].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.elementwise()
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

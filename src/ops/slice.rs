@@ -4,7 +4,7 @@ use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
-    Rows, RowsCx, Sample, Types, VjpCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, NdArray, Number, each_kind};
 use std::ops::Range;
@@ -95,10 +95,6 @@ impl OpDef for Slice {
             .help(format!("give a range within 0..{size}, its start not after its end")));
         }
         Ok([cx.ty(0).with_shape(cx.shape(0).with(self.axis, self.len()))].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.along(self.axis)
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

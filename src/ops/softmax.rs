@@ -3,8 +3,8 @@
 use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Attribute, Exported, Held, Onnx, exactly};
 use crate::op::{
-    Attr, AttrError, Attrs, Case, Cotangent, Edge, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Rows, RowsCx,
-    Sample, Types, VjpCx,
+    Attr, AttrError, Attrs, Case, Cotangent, Edge, INF, InferCx, Mismatch, NAN, Nature, NoVjp, OpDef, Sample, Types,
+    VjpCx,
 };
 
 /// Exponentials along `axis`, scaled to sum to 1.
@@ -84,10 +84,6 @@ impl OpDef for Softmax {
         Ok([cx.ty(0).clone()].into())
     }
 
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.by_expansion(self)
-    }
-
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {
         let [x] = *operands else { return None };
         let e = x.shifted(self.axis).exp();
@@ -146,10 +142,6 @@ impl OpDef for LogSoftmax {
         cx.float(0)?;
         cx.axis(0, self.axis)?;
         Ok([cx.ty(0).clone()].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.by_expansion(self)
     }
 
     fn expand<'b>(&self, operands: &[Expr<'b>]) -> Option<Vec<Expr<'b>>> {

@@ -4,7 +4,7 @@ use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     Attr, AttrError, Attrs, Case, Cotangent, Edge, EvalCx, InferCx, Mismatch, Nature, NoVjp, OpDef, Rearrangement,
-    Rows, RowsCx, Sample, Types, VjpCx,
+    Sample, Types, VjpCx,
 };
 use crate::reference::{Array, NdArray, Number, each_kind};
 
@@ -73,10 +73,6 @@ impl OpDef for Transpose {
                 .help(format!("name each of the axes 0..{} once", x.rank())));
         }
         Ok([x.with_shape(self.permutation.iter().map(|&axis| x.shape[axis]).collect::<crate::ir::Shape>())].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        Rows::apart(cx.axis(0).and_then(|axis| self.permutation.iter().position(|&from| from == axis)))
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {

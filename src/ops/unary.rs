@@ -5,7 +5,7 @@ use crate::ir::{Expr, TensorType};
 use crate::op::onnx::{Exported, Held, Onnx, exactly};
 use crate::op::{
     AttrError, Attrs, Case, Cotangent, Domain, Edge, EvalCx, Function, INF, InferCx, Mismatch, NAN, Nature, NoVjp,
-    OpDef, Rows, RowsCx, SHAPES, Sample, Types, VjpCx,
+    OpDef, SHAPES, Sample, Types, VjpCx,
 };
 use crate::reference::{Array, Number};
 use std::f64::consts::FRAC_2_SQRT_PI;
@@ -140,10 +140,6 @@ impl OpDef for Unary {
 
     fn infer(&self, cx: &InferCx) -> Result<Types, Mismatch> {
         Ok([cx.float(0)?.clone()].into())
-    }
-
-    fn rows(&self, cx: &RowsCx<'_>) -> Rows {
-        cx.elementwise()
     }
 
     fn eval<S: Number>(&self, cx: &EvalCx<S>) -> Option<Vec<Array<S>>> {
