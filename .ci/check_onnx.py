@@ -61,7 +61,8 @@ def difference(found, expected):
     if same.all():
         return 0.0
     finite = np.abs(expected[np.isfinite(expected)])
-    scale = finite.max() if finite.size and finite.max() > 0 else 1.0
+    # Operands are numbers around 1: that they are rounded moves a result by so much, however small it is itself.
+    scale = max(finite.max() if finite.size else 0.0, 0.1)
     with np.errstate(invalid="ignore"):
         worst = (np.abs(found - expected) / scale)[~same].max()
     return float(worst) if worst == worst else float("inf")
