@@ -15,6 +15,7 @@ mod math;
 mod measure;
 mod norm;
 mod number;
+mod partial;
 mod simd;
 mod stretches;
 mod total;

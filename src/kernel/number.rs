@@ -1,9 +1,10 @@
 //! The float types that kernels are written for, and vectors of them.
 
+use super::partial::Partial;
 use super::total::{Compensated, Total};
 use crate::ir::Element;
 use crate::reference::Number;
-use pulp::{MemMask, Scalar, Simd};
+use pulp::{Scalar, Simd};
 
 /// `f32` or `f64`, with the operators that inner loops use.
 pub(crate) trait Real:
@@ -145,7 +146,7 @@ macro_rules! real {
             }
 
             type Vector<S: Simd> = S::$vector;
-            type Mask<S: Simd> = MemMask<S::$mask>;
+            type Mask<S: Simd> = Partial<S::$mask>;
 
             #[inline(always)]
             fn vector_relu<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
@@ -195,24 +196,34 @@ macro_rules! real {
             }
 
             #[inline(always)]
-            fn first<S: Simd>(simd: S, count: usize) -> MemMask<S::$mask> {
-                simd.$between(0, count as $index)
+            fn first<S: Simd>(simd: S, count: usize) -> Partial<S::$mask> {
+                Partial { mask: simd.$between(0, count as $index), count }
             }
 
             /// # Safety
             /// As the trait says.
             #[inline(always)]
-            unsafe fn load_masked<S: Simd>(simd: S, mask: MemMask<S::$mask>, from: *const $float) -> S::$vector {
+            unsafe fn load_masked<S: Simd>(simd: S, mask: Partial<S::$mask>, from: *const $float) -> S::$vector {
+                #[cfg(target_arch = "x86_64")]
+                if super::partial::is_avx2::<S>() {
+                    // SAFETY: the caller's; these are the vectors of AVX2.
+                    return unsafe { std::mem::transmute_copy(&super::partial::$float::load(from, mask.count)) };
+                }
                 // SAFETY: the caller's.
-                unsafe { simd.$load(mask, from) }
+                unsafe { simd.$load(mask.mask, from) }
             }
 
             /// # Safety
             /// As the trait says.
             #[inline(always)]
-            unsafe fn store_masked<S: Simd>(simd: S, mask: MemMask<S::$mask>, to: *mut $float, vector: S::$vector) {
+            unsafe fn store_masked<S: Simd>(simd: S, mask: Partial<S::$mask>, to: *mut $float, vector: S::$vector) {
+                #[cfg(target_arch = "x86_64")]
+                if super::partial::is_avx2::<S>() {
+                    // SAFETY: the caller's; these are the vectors of AVX2.
+                    return unsafe { super::partial::$float::store(to, mask.count, std::mem::transmute_copy(&vector)) };
+                }
                 // SAFETY: the caller's.
-                unsafe { simd.$store(mask, to, vector) }
+                unsafe { simd.$store(mask.mask, to, vector) }
             }
         }
     };

@@ -1,5 +1,5 @@
-//! Products by tiles of 8 × 3 or 12 × 2 vectors (4 × 3 or 6 × 2 where there are 16 registers), held in registers over the
-//! whole of `k`.
+//! Products by tiles of 8 × 3 or 12 × 2 vectors (6 × 2 where there are 16 registers), held in registers over the whole of
+//! `k`.
 //!
 //! For each `k`, a tile loads 3 vectors of a row of `b` and broadcasts 8 elements of a column of `a`, for 24 multiply-adds:
 //! half of what the load units could bring. So neither operand has to be packed as long as they come from cache.
@@ -37,21 +37,21 @@ impl<T: Real> OverMemory for Tiles<T> {
         // SAFETY: the caller's.
         unsafe {
             if S::REGISTER_COUNT >= 32 {
-                self.columns::<S, 8, 12>(simd);
+                self.wide::<S>(simd);
             } else {
-                self.columns::<S, 4, 6>(simd);
+                self.narrow::<S>(simd);
             }
         }
     }
 }
 
 impl<T: Real> Tiles<T> {
-    /// Panels of columns, by tiles of `WIDE` rows of three vectors and `TALL` rows of two or one.
+    /// Panels of columns for 32 registers: tiles of 8 rows of three vectors, and of 12 of two or one.
     ///
     /// # Safety
     /// As [`tiles`].
     #[inline(always)]
-    unsafe fn columns<S: Simd, const WIDE: usize, const TALL: usize>(&self, simd: S) {
+    unsafe fn wide<S: Simd>(&self, simd: S) {
         let lanes = T::lanes::<S>();
         let (vectors, full) = (self.product.n.div_ceil(lanes), self.product.n / lanes);
         let mut done = 0;
@@ -62,12 +62,37 @@ impl<T: Real> Tiles<T> {
             unsafe {
                 // Two and two rather than three and one, which leaves the multipliers waiting.
                 done += match left {
-                    1 if is_tail(1) => self.rows::<S, TALL, WIDE, 1, true>(simd, column),
-                    1 => self.rows::<S, TALL, WIDE, 1, false>(simd, column),
-                    2 | 4 if is_tail(2) => self.rows::<S, TALL, WIDE, 2, true>(simd, column),
-                    2 | 4 => self.rows::<S, TALL, WIDE, 2, false>(simd, column),
-                    _ if is_tail(VECTORS) => self.rows::<S, WIDE, 4, VECTORS, true>(simd, column),
-                    _ => self.rows::<S, WIDE, 4, VECTORS, false>(simd, column),
+                    1 if is_tail(1) => self.rows::<S, 12, 8, 1, true>(simd, column),
+                    1 => self.rows::<S, 12, 8, 1, false>(simd, column),
+                    2 | 4 if is_tail(2) => self.rows::<S, 12, 8, 2, true>(simd, column),
+                    2 | 4 => self.rows::<S, 12, 8, 2, false>(simd, column),
+                    _ if is_tail(VECTORS) => self.rows::<S, 8, 4, VECTORS, true>(simd, column),
+                    _ => self.rows::<S, 8, 4, VECTORS, false>(simd, column),
+                }
+            }
+        }
+    }
+
+    /// Panels of columns for 16 registers: tiles of 6 rows of two vectors, whose 12 sums, with the two vectors and a factor,
+    /// leave one register.
+    ///
+    /// # Safety
+    /// As [`tiles`].
+    #[inline(always)]
+    unsafe fn narrow<S: Simd>(&self, simd: S) {
+        let lanes = T::lanes::<S>();
+        let (vectors, full) = (self.product.n.div_ceil(lanes), self.product.n / lanes);
+        let mut done = 0;
+        while done < vectors {
+            let (column, left) = (done * lanes, vectors - done);
+            let is_tail = |width: usize| done + width > full;
+            // SAFETY: the caller's.
+            unsafe {
+                done += match left {
+                    1 if is_tail(1) => self.rows::<S, 6, 4, 1, true>(simd, column),
+                    1 => self.rows::<S, 6, 4, 1, false>(simd, column),
+                    _ if is_tail(2) => self.rows::<S, 6, 4, 2, true>(simd, column),
+                    _ => self.rows::<S, 6, 4, 2, false>(simd, column),
                 }
             }
         }
@@ -88,7 +113,8 @@ impl<T: Real> Tiles<T> {
         let mut row = 0;
         // SAFETY: the caller's, for rows below `m`.
         unsafe {
-            while row + ROWS <= m {
+            // Four and four rather than six and two.
+            while row + ROWS <= m && !(ROWS == 6 && m - row == 8) {
                 self.tile::<S, ROWS, N, TAIL>(simd, row, column);
                 row += ROWS;
             }
@@ -99,6 +125,10 @@ impl<T: Real> Tiles<T> {
             while ROWS > 4 && row + 4 <= m {
                 self.tile::<S, 4, N, TAIL>(simd, row, column);
                 row += 4;
+            }
+            if ROWS == 6 && row + 2 <= m {
+                self.tile::<S, 2, N, TAIL>(simd, row, column);
+                row += 2;
             }
             while row < m {
                 self.tile::<S, 1, N, TAIL>(simd, row, column);
@@ -119,7 +149,8 @@ impl<T: Real> Tiles<T> {
     ) {
         let ProductAt { k, n, a, b, c, c_stride, finish, .. } = self.product;
         let lanes = T::lanes::<S>();
-        let mask = T::first(simd, if TAIL { n - column - (N - 1) * lanes } else { lanes });
+        // Not looked at without a tail, where it would take a register.
+        let mask = T::first(simd, if TAIL { n - column - (N - 1) * lanes } else { 0 });
         let is_partial = |v: usize| TAIL && v == N - 1;
         // SAFETY: the caller's; the partial vector is masked.
         unsafe {
