@@ -35,11 +35,12 @@ pub(super) fn run(args: &Args) -> Result<(), CommandError> {
     let options = args.setup.options(Costs::default());
     let mut compiled = args.setup.compile(&options)?;
     let profile = compiled.profile(args.steps as usize)?;
-    let ceilings = Ceilings::measure(options.thread_count());
+    let ceilings = Ceilings::measure(&options);
     if to_stdout {
         print(&profile.to_json(&ceilings).to_string())?;
     } else {
-        print(&format!("{}\n{}", args.setup.describe(), profile.table(&ceilings)))?;
+        let level = options.instruction_set().in_use();
+        print(&format!("{}, {level}\n{}", args.setup.describe(), profile.table(&ceilings)))?;
         if let Some(path) = &args.json {
             write(path, &profile.to_json(&ceilings).to_string())?;
         }

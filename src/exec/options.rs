@@ -103,6 +103,16 @@ impl Default for Options {
 }
 
 impl InstructionSet {
+    /// The name of what it stands for on this machine: `AVX-512`, `AVX2`, `NEON` or `baseline`.
+    ///
+    /// ```
+    /// use foldgrad::exec::InstructionSet;
+    /// assert_eq!(InstructionSet::Baseline.in_use(), "baseline");
+    /// ```
+    pub fn in_use(self) -> &'static str {
+        self.level().name()
+    }
+
     pub(super) fn level(self) -> Level {
         match self {
             InstructionSet::Widest => Level::widest(),

@@ -1,6 +1,6 @@
 //! The roofline: no kernel takes fewer seconds than `max(operations / peak, bytes / bandwidth)` on a core.
 
-use super::{MOST_THREADS, ceiling};
+use super::{Options, ceiling};
 use crate::plan::Work;
 
 /// What a core of this machine can do at best, measured.
@@ -36,18 +36,19 @@ const READ: usize = 128 << 20;
 const REPEATS: usize = 8;
 
 impl Ceilings {
-    /// Measures what so many threads, [`MOST_THREADS`] at most, can do at once, in about half a second. What one thread does alone counts where it
-    /// is more: then someone else has kept the others from working, and a ceiling must not be too low.
-    pub fn measure(threads: usize) -> Ceilings {
+    /// Measures what the threads of the options can do at once with their instruction set, in about half a second. What one
+    /// thread does alone counts where it is more: then someone else has kept the others from working, and a ceiling must not
+    /// be too low.
+    pub fn measure(options: &Options) -> Ceilings {
         const ITERATIONS: u64 = 1_000_000;
-        let threads = threads.clamp(1, MOST_THREADS);
+        let threads = options.thread_count();
         let crowds = if threads > 1 { vec![1, threads] } else { vec![1] };
         let best = |rate: &dyn Fn(usize) -> f64| {
             let rates = crowds.iter().flat_map(|&crowd| (0..REPEATS).map(move |_| rate(crowd) / crowd as f64));
             rates.fold(0.0, f64::max)
         };
         let operations = best(&|crowd| {
-            let (operations, seconds) = ceiling::multiply_add(crowd, ITERATIONS);
+            let (operations, seconds) = ceiling::multiply_add(&options.threads(crowd), ITERATIONS);
             operations / seconds.max(f64::MIN_POSITIVE)
         });
         let mut reading: Vec<(usize, f64)> = Vec::with_capacity(SIZES.len());
@@ -55,7 +56,7 @@ impl Ceilings {
             let buffers = vec![vec![1.0f32; size / 4]; threads];
             let passes = READ.div_ceil(size);
             let rate = |crowd: usize| {
-                let seconds = ceiling::read(&buffers[..crowd], passes as u64);
+                let seconds = ceiling::read(options, &buffers[..crowd], passes as u64);
                 (crowd * size * passes) as f64 / seconds.max(f64::MIN_POSITIVE)
             };
             reading.push((size, best(&rate)));
@@ -64,7 +65,7 @@ impl Ceilings {
         for index in (1..reading.len()).rev() {
             reading[index - 1].1 = reading[index - 1].1.max(reading[index].1);
         }
-        Ceilings { threads: threads.max(1), operations, reading }
+        Ceilings { threads, operations, reading }
     }
 
     /// Bytes a second at which a core reads so many bytes at best: at the rate of the largest measured size that is

@@ -1,7 +1,8 @@
 //! What the machine can do at best: `lanes·2·12` operations an iteration of independent multiply-adds, and bytes read in
 //! order. No kernel can be faster, so a kernel's share of it says how much is left.
 
-use pulp::{Arch, Simd, WithSimd};
+use super::Level;
+use pulp::{Simd, WithSimd};
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::thread;
@@ -79,14 +80,14 @@ fn together<T: Send>(threads: usize, body: impl Fn(usize) -> T + Sync) -> (Vec<T
 }
 
 /// Multiplies and adds in f32 on `threads` threads; gives the floating-point operations done and the seconds taken.
-pub(crate) fn multiply_add(threads: usize, iterations: u64) -> (f64, f64) {
-    let (operations, seconds) = together(threads, |_| Arch::new().dispatch(MultiplyAdd { iterations }));
+pub(crate) fn multiply_add(level: Level, threads: usize, iterations: u64) -> (f64, f64) {
+    let (operations, seconds) = together(threads, |_| level.dispatch(MultiplyAdd { iterations }));
     (operations.iter().sum(), seconds)
 }
 
 /// Reads each buffer from beginning to end, `passes` times, with one thread a buffer; gives the seconds taken.
-pub(crate) fn read(buffers: &[Vec<f32>], passes: u64) -> f64 {
-    together(buffers.len(), |thread| Arch::new().dispatch(Read { numbers: &buffers[thread], passes })).1
+pub(crate) fn read(level: Level, buffers: &[Vec<f32>], passes: u64) -> f64 {
+    together(buffers.len(), |thread| level.dispatch(Read { numbers: &buffers[thread], passes })).1
 }
 
 #[cfg(test)]
@@ -95,19 +96,23 @@ mod tests {
 
     #[test]
     fn work_is_counted_on_every_thread() {
-        let (once, _) = multiply_add(1, 1000);
+        let (once, _) = multiply_add(Level::widest(), 1, 1000);
         assert!(once >= 1000.0 * (2 * CHAINS) as f64 && once % 1000.0 == 0.0, "{once}");
-        assert_eq!(multiply_add(3, 2000).0, 6.0 * once);
+        assert_eq!(multiply_add(Level::widest(), 3, 2000).0, 6.0 * once);
     }
 
     /// Were the loops optimised away, ten times the work would take no longer.
     #[test]
     fn more_work_takes_longer() {
         let best = |run: &dyn Fn() -> f64| (0..5).map(|_| run()).fold(f64::INFINITY, f64::min);
-        let (short, long) = (best(&|| multiply_add(1, 100_000).1), best(&|| multiply_add(1, 1_000_000).1));
+        let (short, long) = (
+            best(&|| multiply_add(Level::widest(), 1, 100_000).1),
+            best(&|| multiply_add(Level::widest(), 1, 1_000_000).1),
+        );
         assert!(long > 4.0 * short, "{short} s and {long} s");
         let buffers = vec![vec![1.0; 1 << 18]];
-        let (short, long) = (best(&|| read(&buffers, 10)), best(&|| read(&buffers, 100)));
+        let (short, long) =
+            (best(&|| read(Level::widest(), &buffers, 10)), best(&|| read(Level::widest(), &buffers, 100)));
         assert!(long > 4.0 * short, "{short} s and {long} s");
     }
 }

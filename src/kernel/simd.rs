@@ -26,6 +26,20 @@ impl Level {
         Level(Arch::Scalar)
     }
 
+    /// What people call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self.0 {
+            Arch::Scalar => "baseline",
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(_) => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Arch::V4(_) => "AVX-512",
+            #[cfg(target_arch = "aarch64")]
+            Arch::Neon(_) => "NEON",
+            _ => "another",
+        }
+    }
+
     /// Whether kernels written for AVX2 itself may run.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn has_avx2(self) -> bool {

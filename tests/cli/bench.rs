@@ -83,7 +83,8 @@ while read word steps; do echo "chatter"; echo "done 0.00000$steps $steps 0.5"; 
 #[test]
 fn without_peers_our_side_is_measured() {
     let (table, rows) = Place::new().rows("training", &["--threads", "1"]);
-    assert!(table.starts_with("training\nmeasurement "), "{table}");
+    let level = foldgrad::exec::Options::default().instruction_set().in_use();
+    assert!(table.starts_with(&format!("training, {level}\nmeasurement ")), "{table}");
     assert_eq!(rows.len(), 6, "three batch sizes, on all cores and on one");
     for row in &rows {
         check_figures(&row["ours"]);

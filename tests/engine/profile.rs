@@ -195,7 +195,7 @@ fn the_roofline_is_the_slower_of_arithmetic_and_bytes() {
     near(ceilings.least_seconds(&work(1, 1 << 20), 2), f64::from(1 << 20) / 1e11);
     assert!(ceilings.is_bound_by_arithmetic(&work(1_000_000, 100), 1));
     assert!(!ceilings.is_bound_by_arithmetic(&work(100, 1_000_000), 1));
-    let measured = Ceilings::measure(1);
+    let measured = Ceilings::measure(&Options::default().threads(1));
     assert!(measured.operations > 1e9 && measured.reading.iter().all(|&(_, rate)| rate > 1e8), "{measured:?}");
     assert!(measured.reading.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 >= pair[1].1), "{measured:?}");
 }

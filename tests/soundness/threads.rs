@@ -108,8 +108,8 @@ fn costs_that_are_no_costs_are_refused_and_odd_ones_change_no_result() {
 
 #[test]
 fn ceilings_are_measured_by_no_more_threads_than_run() {
-    let (operations, _) = foldgrad::exec::ceiling::multiply_add(100_000, 1);
-    let (of_one, _) = foldgrad::exec::ceiling::multiply_add(0, 1);
+    let (operations, _) = foldgrad::exec::ceiling::multiply_add(&with_threads(100_000), 1);
+    let (of_one, _) = foldgrad::exec::ceiling::multiply_add(&with_threads(0), 1);
     assert!(operations <= MOST_THREADS as f64 * of_one);
 }
 

@@ -2,6 +2,7 @@
 
 use super::contest::{Measured, Settings, Timed};
 use super::figures::{Figures, Unit};
+use crate::exec::Options;
 use serde_json::{Value, json};
 
 /// Figures of a side, or why there are none.
@@ -162,6 +163,7 @@ impl Report {
             "architecture": std::env::consts::ARCH,
             "cores": cores,
             "threads": threads,
+            "instructions": Options::default().instruction_set().in_use(),
             "rounds": rounds,
             "seconds": seconds,
             "quick": quick,
@@ -180,7 +182,7 @@ impl Report {
         let widths: [usize; 7] = std::array::from_fn(|column| {
             lines.iter().map(|line| &line[column]).filter(wide).map(count).max().unwrap_or(0)
         });
-        let mut table = format!("{suite}\n");
+        let mut table = format!("{suite}, {}\n", Options::default().instruction_set().in_use());
         for line in lines {
             let padded = line.iter().zip(widths).map(|(text, width)| format!("{text:<width$}"));
             table.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());

@@ -1,7 +1,7 @@
 //! The machine itself as a side: a step is a fixed number of operations or bytes.
 
 use super::{CommandError, Done, Side};
-use crate::exec::ceiling;
+use crate::exec::{Options, ceiling};
 use serde_json::{Value, json};
 
 /// Iterations of a step: some milliseconds.
@@ -13,12 +13,12 @@ pub(super) struct MultiplyAdd {
 
 impl Side for MultiplyAdd {
     fn about(&self) -> Value {
-        let (operations, _) = ceiling::multiply_add(self.threads, 1);
+        let (operations, _) = ceiling::multiply_add(&Options::default().threads(self.threads), 1);
         json!({ "version": "multiply-add, f32", "flop": operations * ITERATIONS as f64 })
     }
 
     fn run(&mut self, steps: u64) -> Result<Done, CommandError> {
-        let (_, seconds) = ceiling::multiply_add(self.threads, steps * ITERATIONS);
+        let (_, seconds) = ceiling::multiply_add(&Options::default().threads(self.threads), steps * ITERATIONS);
         Ok(Done { seconds, steps, check: None })
     }
 }
@@ -48,6 +48,6 @@ impl Side for Read {
     }
 
     fn run(&mut self, steps: u64) -> Result<Done, CommandError> {
-        Ok(Done { seconds: ceiling::read(&self.buffers, steps * self.passes), steps, check: None })
+        Ok(Done { seconds: ceiling::read(&Options::default(), &self.buffers, steps * self.passes), steps, check: None })
     }
 }
