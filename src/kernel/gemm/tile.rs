@@ -36,52 +36,22 @@ impl<T: Real> OverMemory for Tiles<T> {
     unsafe fn run<S: Simd>(self, simd: S) {
         // SAFETY: the caller's.
         unsafe {
-            if S::REGISTER_COUNT >= 32 {
-                self.wide::<S>(simd);
-            } else {
-                self.narrow::<S>(simd);
-            }
+            self.columns::<S>(simd);
         }
     }
 }
 
 impl<T: Real> Tiles<T> {
-    /// Panels of columns for 32 registers: tiles of 8 rows of three vectors, and of 12 of two or one.
+    /// Panels of columns. With 32 registers, tiles of 8 rows of three vectors, and of 12 of two or one; with 16, tiles of 6
+    /// rows of two, whose 12 sums, with the two vectors and a factor, leave one register.
     ///
     /// # Safety
     /// As [`tiles`].
     #[inline(always)]
-    unsafe fn wide<S: Simd>(&self, simd: S) {
+    unsafe fn columns<S: Simd>(&self, simd: S) {
         let lanes = T::lanes::<S>();
         let (vectors, full) = (self.product.n.div_ceil(lanes), self.product.n / lanes);
-        let mut done = 0;
-        while done < vectors {
-            let (column, left) = (done * lanes, vectors - done);
-            let is_tail = |width: usize| done + width > full;
-            // SAFETY: the caller's.
-            unsafe {
-                // Two and two rather than three and one, which leaves the multipliers waiting.
-                done += match left {
-                    1 if is_tail(1) => self.rows::<S, 12, 8, 1, true>(simd, column),
-                    1 => self.rows::<S, 12, 8, 1, false>(simd, column),
-                    2 | 4 if is_tail(2) => self.rows::<S, 12, 8, 2, true>(simd, column),
-                    2 | 4 => self.rows::<S, 12, 8, 2, false>(simd, column),
-                    _ if is_tail(VECTORS) => self.rows::<S, 8, 4, VECTORS, true>(simd, column),
-                    _ => self.rows::<S, 8, 4, VECTORS, false>(simd, column),
-                }
-            }
-        }
-    }
-
-    /// Panels of columns for 16 registers: tiles of 6 rows of two vectors, whose 12 sums, with the two vectors and a factor,
-    /// leave one register.
-    ///
-    /// # Safety
-    /// As [`tiles`].
-    #[inline(always)]
-    unsafe fn narrow<S: Simd>(&self, simd: S) {
-        let lanes = T::lanes::<S>();
-        let (vectors, full) = (self.product.n.div_ceil(lanes), self.product.n / lanes);
+        let is_wide = S::REGISTER_COUNT >= 32;
         let mut done = 0;
         while done < vectors {
             let (column, left) = (done * lanes, vectors - done);
@@ -89,6 +59,13 @@ impl<T: Real> Tiles<T> {
             // SAFETY: the caller's.
             unsafe {
                 done += match left {
+                    1 if is_wide && is_tail(1) => self.rows::<S, 12, 8, 1, true>(simd, column),
+                    1 if is_wide => self.rows::<S, 12, 8, 1, false>(simd, column),
+                    // Two and two rather than three and one, which leaves the multipliers waiting.
+                    2 | 4 if is_wide && is_tail(2) => self.rows::<S, 12, 8, 2, true>(simd, column),
+                    2 | 4 if is_wide => self.rows::<S, 12, 8, 2, false>(simd, column),
+                    _ if is_wide && is_tail(VECTORS) => self.rows::<S, 8, 4, VECTORS, true>(simd, column),
+                    _ if is_wide => self.rows::<S, 8, 4, VECTORS, false>(simd, column),
                     1 if is_tail(1) => self.rows::<S, 6, 4, 1, true>(simd, column),
                     1 => self.rows::<S, 6, 4, 1, false>(simd, column),
                     _ if is_tail(2) => self.rows::<S, 6, 4, 2, true>(simd, column),
